@@ -1,0 +1,78 @@
+//! Orderly end: every task is spawned through a [`Drain`], is told to finish, and is waited for.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Spawns tasks on the current thread and ends them in two steps: asked, then forced.
+///
+/// Clones share one drain. Tasks run on the thread that spawned them, so they need not be `Send`.
+#[derive(Clone, Debug, Default)]
+pub struct Drain {
+    asked: CancellationToken,
+    forced: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Drain {
+    /// A drain that nobody has asked to finish.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A drain of its own that also hears when this one is asked or forced. `self` waits for the
+    /// child's tasks only if one of its own tasks does.
+    pub fn child(&self) -> Self {
+        Self {
+            asked: self.asked.child_token(),
+            forced: self.forced.child_token(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// Runs `task` until it ends by itself or the drain is forced.
+    #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
+    pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        let forced = self.forced.clone();
+        let task = async move {
+            forced.run_until_cancelled(task).await;
+        };
+        tokio::task::spawn_local(self.tasks.track_future(task));
+    }
+
+    /// Resolves when the tasks should finish what they do and take on nothing new. Cancel safe.
+    pub async fn asked(&self) {
+        self.asked.cancelled().await;
+    }
+
+    /// Whether [`asked`](Self::asked) has resolved.
+    pub fn is_asked(&self) -> bool {
+        self.asked.is_cancelled()
+    }
+
+    /// Asks all tasks to finish, without waiting for them.
+    pub fn ask(&self) {
+        self.asked.cancel();
+    }
+
+    /// Asks all tasks to finish, waits at most `grace`, then drops the rest. Returns how many were
+    /// dropped.
+    pub async fn finish(&self, grace: Duration) -> usize {
+        self.ask();
+        self.tasks.close();
+        if tokio::time::timeout(grace, self.tasks.wait()).await.is_ok() {
+            return 0;
+        }
+        let cut = self.tasks.len();
+        self.forced.cancel();
+        self.tasks.wait().await;
+        cut
+    }
+
+    /// How many tasks are alive.
+    pub fn tasks(&self) -> usize {
+        self.tasks.len()
+    }
+}

@@ -1,0 +1,5 @@
+//! The tunnel: one authenticated byte stream, and many requests on it.
+
+mod transport;
+
+pub use self::transport::{Acceptor, ConnectError, Connector, Peer};
