@@ -1,5 +1,32 @@
 //! The tunnel: one authenticated byte stream, and many requests on it.
+//!
+//! A transport yields byte streams ([`Acceptor`] in `send`, [`Connector`] in `receive`); a
+//! [`Session`] speaks the tunnel protocol on one of them. The protocol itself is a state machine
+//! without input and output ([`connection`]); [`driver`] joins the two. The protocol is specified
+//! in `docs/tunnel-protocol.md`.
 
+mod connection;
+mod driver;
+mod duplex;
+mod error;
+mod frame;
+mod head;
+mod hello;
+mod limits;
+mod liveness;
+mod session;
+mod stream;
+mod stream_half;
 mod transport;
+mod window;
 
+pub use self::connection::Side;
+pub use self::duplex::Duplex;
+pub use self::error::{ResetCode, StreamError, TunnelError};
+pub use self::frame::MAX_HEAD;
+pub use self::head::{EncodedHead, HeadTooLarge};
+pub use self::hello::{Hello, Notice};
+pub use self::limits::Limits;
+pub use self::session::{Incoming, Session};
+pub use self::stream_half::{RecvHalf, SendBodyError, SendHalf};
 pub use self::transport::{Acceptor, ConnectError, Connector, Peer};

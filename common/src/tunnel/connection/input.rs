@@ -1,0 +1,344 @@
+//! What the transport brings: frames of the peer, room to write, and the passing of time.
+
+use std::time::Instant;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::super::error::{ResetCode, StreamError, TunnelError};
+use super::super::frame::{FrameHeader, HEADER_LEN, Kind, PREFACE, PutFrame};
+use super::super::hello::{Hello, Notice};
+use super::super::stream::Stream;
+use super::super::window::Window;
+use super::output::LOW_WATER;
+use super::{Connection, DrainMark};
+
+/// PING, PONG, NOTICE, unknown and empty DATA frames that a peer may send per PING interval.
+/// A correct peer needs a handful; none of them costs it anything else.
+const MAX_SMALL_FRAMES: u32 = 1000;
+
+/// Output that may pile up for a peer that does not read it, before the tunnel is given up. Only
+/// answers to the peer's own frames can go beyond the room that streams have.
+const MAX_OUT: usize = 4 * 1024 * 1024;
+
+/// What the next byte of input belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Reading {
+    Preface,
+    Header,
+    /// A frame that is needed whole.
+    Payload(FrameHeader),
+    /// DATA is passed on as it comes; `len` is what is still missing.
+    Data(FrameHeader),
+    /// A payload that nobody wants.
+    Skip(usize),
+}
+
+impl Connection {
+    /// Takes in what the peer has sent. What is left in `input` is the beginning of something
+    /// that is not complete. An error is the tunnel's end, and [`Connection::fail`] is due.
+    pub(crate) fn receive(
+        &mut self,
+        input: &mut BytesMut,
+        now: Instant,
+    ) -> Result<(), TunnelError> {
+        self.now = now;
+        self.liveness.heard(now);
+        while !input.is_empty() && self.end.is_none() && self.step(input)? {}
+        match self.out.len() <= MAX_OUT {
+            true => Ok(()),
+            false => Err(TunnelError::Protocol("it sends much and reads little")),
+        }
+    }
+
+    /// One step of reading; `false` if more input is needed for it.
+    fn step(&mut self, input: &mut BytesMut) -> Result<bool, TunnelError> {
+        match self.reading {
+            Reading::Preface => {
+                let len = input.len().min(PREFACE.len() - 2);
+                if input.get(..len) != PREFACE.get(..len) {
+                    return Err(TunnelError::Version);
+                }
+                if input.len() < PREFACE.len() {
+                    return Ok(false);
+                }
+                input.advance(PREFACE.len());
+                self.reading = Reading::Header;
+            }
+            Reading::Header => {
+                let Some(bytes) = input.first_chunk::<HEADER_LEN>() else { return Ok(false) };
+                let header = FrameHeader::parse(*bytes)?;
+                input.advance(HEADER_LEN);
+                self.begin(header)?;
+            }
+            Reading::Payload(header) => {
+                let Some(payload) = input.get(..header.len) else { return Ok(false) };
+                self.frame(header, payload)?;
+                input.advance(header.len);
+                self.reading = Reading::Header;
+            }
+            Reading::Data(header) => self.data(header, input)?,
+            Reading::Skip(len) => {
+                let skipped = len.min(input.len());
+                input.advance(skipped);
+                self.reading = skip(len - skipped);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Decides how to read the payload that follows `header`.
+    fn begin(&mut self, header: FrameHeader) -> Result<(), TunnelError> {
+        if self.peer.is_none() && header.kind != Kind::Hello {
+            return Err(TunnelError::Protocol("a frame before HELLO"));
+        }
+        let small = match header.kind {
+            Kind::Data => header.len == 0 && !header.end,
+            Kind::Notice | Kind::Ping | Kind::Pong | Kind::Unknown => true,
+            _ => false,
+        };
+        if small {
+            self.small_frames += 1;
+            if self.small_frames > MAX_SMALL_FRAMES {
+                return Err(TunnelError::Protocol("a flood of small frames"));
+            }
+        }
+        self.reading = match header.kind {
+            Kind::Unknown => skip(header.len),
+            Kind::Data if header.len == 0 => {
+                self.data(header, &mut BytesMut::new())?;
+                Reading::Header
+            }
+            Kind::Data => Reading::Data(header),
+            // Only the JSON frames may be empty, and an empty one is malformed.
+            _ if header.len == 0 => return Err(TunnelError::Protocol("an empty control frame")),
+            _ => Reading::Payload(header),
+        };
+        Ok(())
+    }
+
+    fn frame(&mut self, header: FrameHeader, payload: &[u8]) -> Result<(), TunnelError> {
+        match header.kind {
+            Kind::Hello => self.hello(payload),
+            Kind::Notice => self.notice(payload),
+            Kind::Head => self.head(header, Bytes::copy_from_slice(payload)),
+            Kind::Trailers => self.trailers(header.stream, Bytes::copy_from_slice(payload)),
+            Kind::Credit => self.credit(header.stream, number(payload)),
+            Kind::Reset => {
+                // The length was checked to be two bytes.
+                self.reset_by_peer(header.stream, ResetCode::from_wire(number(payload) as u16));
+                Ok(())
+            }
+            Kind::Ping => {
+                self.out.put_frame(Kind::Pong, 0, false, payload);
+                Ok(())
+            }
+            Kind::Pong => {
+                self.pong(number(payload));
+                Ok(())
+            }
+            Kind::Close => {
+                let reason = String::from_utf8_lossy(payload.get(..200).unwrap_or(payload));
+                Err(TunnelError::ClosedByPeer(printable(&reason).into()))
+            }
+            Kind::Data | Kind::Unknown => Ok(()),
+        }
+    }
+
+    fn hello(&mut self, payload: &[u8]) -> Result<(), TunnelError> {
+        if self.peer.is_some() {
+            return Err(TunnelError::Protocol("a second HELLO"));
+        }
+        let hello: Hello = serde_json::from_slice(payload)
+            .map_err(|_| TunnelError::Protocol("a malformed HELLO"))?;
+        self.peer = Some(hello);
+        self.wake_waiting();
+        self.changed();
+        Ok(())
+    }
+
+    fn notice(&mut self, payload: &[u8]) -> Result<(), TunnelError> {
+        let notice: Notice = serde_json::from_slice(payload)
+            .map_err(|_| TunnelError::Protocol("a malformed NOTICE"))?;
+        self.peer_draining |= notice.draining == Some(true);
+        if let Some(peer) = &mut self.peer {
+            peer.update(notice);
+        }
+        self.wake_waiting();
+        self.changed();
+        Ok(())
+    }
+
+    fn head(&mut self, header: FrameHeader, head: Bytes) -> Result<(), TunnelError> {
+        let FrameHeader { stream: id, end, .. } = header;
+        if !self.streams.contains_key(&id) {
+            if self.side.opens(id) {
+                // An answer to a stream that this side has given up.
+                return Ok(());
+            }
+            if self.peer_streams >= self.limits.max_streams || self.drain == Some(DrainMark::Known)
+            {
+                self.out.put_reset(id, ResetCode::NotBegun);
+                return Ok(());
+            }
+            self.accept(id);
+        } else if !self.side.opens(id) {
+            return Err(TunnelError::Protocol("a second request on a stream"));
+        }
+        let Some(stream) = self.streams.get_mut(&id).filter(|s| s.failure.is_none()) else {
+            return Ok(());
+        };
+        stream.inbound.push_head(head)?;
+        stream.inbound.ended |= end;
+        stream.reader.wake();
+        Ok(())
+    }
+
+    fn accept(&mut self, id: u32) {
+        let credit = self.peer.as_ref().map_or(0, |peer| peer.initial_credit as usize);
+        let window = Window::new(self.limits.initial_credit, self.now);
+        self.streams.insert(id, Stream::new(window, credit));
+        self.peer_streams += 1;
+        self.accepted.push_back(id);
+        self.acceptor.wake();
+    }
+
+    fn data(&mut self, header: FrameHeader, input: &mut BytesMut) -> Result<(), TunnelError> {
+        let len = header.len.min(input.len());
+        let left = header.len - len;
+        self.reading = match left {
+            0 => Reading::Header,
+            len => Reading::Data(FrameHeader { len, ..header }),
+        };
+        let stream = self.streams.get_mut(&header.stream);
+        let Some(stream) = stream.filter(|stream| stream.failure.is_none()) else {
+            input.advance(len);
+            return Ok(());
+        };
+        stream.inbound.push_data(input, len)?;
+        stream.inbound.ended = header.end && left == 0;
+        if stream.discards {
+            stream.inbound.clear();
+            return Ok(());
+        }
+        self.buffered += len;
+        stream.reader.wake();
+        if self.buffered > self.limits.memory {
+            self.shed();
+        }
+        Ok(())
+    }
+
+    /// Resets the stream that holds the most unread bytes.
+    fn shed(&mut self) {
+        let largest = self.streams.iter_mut().max_by_key(|(_, stream)| stream.inbound.len());
+        if let Some((&id, stream)) = largest {
+            self.buffered -= stream.inbound.abandon();
+            self.buffered -= stream.fail(StreamError::Reset(ResetCode::Overloaded));
+            self.out.put_reset(id, ResetCode::Overloaded);
+        }
+    }
+
+    fn trailers(&mut self, id: u32, trailers: Bytes) -> Result<(), TunnelError> {
+        if let Some(stream) = self.streams.get_mut(&id).filter(|s| s.failure.is_none()) {
+            stream.inbound.push_trailers(trailers)?;
+            stream.reader.wake();
+        }
+        Ok(())
+    }
+
+    fn credit(&mut self, id: u32, amount: u64) -> Result<(), TunnelError> {
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        stream.credit += amount as usize;
+        if stream.credit > u32::MAX as usize {
+            return Err(TunnelError::Protocol("an impossible amount of credit"));
+        }
+        stream.writer.wake();
+        Ok(())
+    }
+
+    fn reset_by_peer(&mut self, id: u32, code: ResetCode) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            self.buffered -= stream.fail(StreamError::Reset(code));
+        }
+    }
+
+    fn pong(&mut self, nonce: u64) {
+        self.liveness.pong(nonce, self.now);
+        if self.drain == Some(DrainMark::Announced { ping: nonce }) {
+            self.drain = Some(DrainMark::Known);
+            self.changed();
+        }
+    }
+
+    /// What is to be written to the transport next.
+    pub(crate) fn output(&mut self) -> &mut BytesMut {
+        &mut self.out
+    }
+
+    /// The transport has taken `len` bytes off [`Self::output`].
+    pub(crate) fn wrote(&mut self, len: usize, now: Instant) {
+        self.written += len as u64;
+        self.liveness.wrote(!self.out.is_empty(), now);
+    }
+
+    /// Lets the next streams append, if the out buffer has run low. Returns whether others still
+    /// wait for their turn, so that the driver must come by again even if nothing wakes it.
+    pub(crate) fn next_turn(&mut self) -> bool {
+        if self.out.len() > LOW_WATER {
+            return false;
+        }
+        self.turn += 1;
+        self.wake_waiting();
+        self.wake_queue();
+        !self.queue.is_empty()
+    }
+
+    /// Whether the goodbye has left, and with it all that came before.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closing && self.out.is_empty()
+    }
+
+    /// The transport takes nothing for now.
+    pub(crate) fn write_blocked(&mut self, now: Instant) {
+        self.liveness.has_output(now);
+    }
+
+    /// When to call [`Self::check`] next, if nothing else happens.
+    pub(crate) fn deadline(&self) -> Instant {
+        let deadline = self.liveness.deadline(&self.limits);
+        match self.peer {
+            Some(_) => deadline,
+            None => deadline.min(self.started_at + self.limits.handshake),
+        }
+    }
+
+    /// Does what is due at `now`. An error is the tunnel's end.
+    pub(crate) fn check(&mut self, now: Instant) -> Result<(), TunnelError> {
+        self.now = now;
+        if self.peer.is_none() && now >= self.started_at + self.limits.handshake {
+            return Err(TunnelError::Silent(self.limits.handshake));
+        }
+        if self.liveness.check(now, &self.limits)? {
+            self.small_frames = 0;
+            self.ping();
+        }
+        Ok(())
+    }
+}
+
+fn skip(len: usize) -> Reading {
+    match len {
+        0 => Reading::Header,
+        len => Reading::Skip(len),
+    }
+}
+
+/// A big-endian number of up to eight bytes.
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// A text of the peer's for the log: one line, no control characters.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

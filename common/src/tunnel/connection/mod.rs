@@ -1,0 +1,269 @@
+//! The tunnel protocol as a state machine: bytes and time go in, bytes and wake-ups come out.
+//!
+//! A [`Connection`] knows no socket, no clock and no task, so tests drive it step by step.
+//! [`input`] is what the transport calls, [`output`] what the streams' halves call.
+
+mod input;
+mod output;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use bytes::BytesMut;
+
+use self::input::Reading;
+use super::error::{StreamError, TunnelError};
+use super::frame::{Kind, PREFACE, PutFrame};
+use super::hello::{Hello, Notice};
+use super::limits::Limits;
+use super::liveness::Liveness;
+use super::stream::{Slot, Stream};
+
+/// Which streams a side opens, so that both may open some without asking.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Side {
+    /// `tunnel-receive`: opens even streams.
+    Receive,
+    /// `tunnel-send`: opens odd streams.
+    Send,
+}
+
+impl Side {
+    fn first_stream(self) -> u32 {
+        match self {
+            Self::Send => 1,
+            Self::Receive => 2,
+        }
+    }
+
+    fn opens(self, stream: u32) -> bool {
+        stream % 2 == self.first_stream() % 2
+    }
+}
+
+/// Streams by id. Ids are small and sequential, so one multiplication spreads them well enough.
+type Streams = HashMap<u32, Stream, BuildHasherDefault<IdHasher>>;
+
+/// The state of one tunnel.
+pub(crate) struct Connection {
+    side: Side,
+    limits: Limits,
+    /// The time of the last call that brought one.
+    now: Instant,
+    started_at: Instant,
+    liveness: Liveness,
+
+    reading: Reading,
+    /// Small frames since the last PING was due; see [`input`].
+    small_frames: u32,
+
+    out: BytesMut,
+    /// Bytes of output that were taken by the transport.
+    written: u64,
+    /// Counts the times that the out buffer ran low; a stream gets one quantum each time.
+    turn: u64,
+    /// Streams that wait for room in the out buffer, in the order of their turns.
+    queue: VecDeque<u32>,
+    /// Tasks that wait to open a stream or to send a head.
+    waiting: VecDeque<Waker>,
+    driver: Slot,
+
+    streams: Streams,
+    next_stream: u32,
+    peer_streams: u32,
+    accepted: VecDeque<u32>,
+    acceptor: Slot,
+    /// Unread bytes on all streams.
+    buffered: usize,
+    /// What all windows together may still grow by.
+    spare_credit: usize,
+
+    peer: Option<Hello>,
+    peer_draining: bool,
+    drain: Option<DrainMark>,
+    closing: bool,
+    end: Option<TunnelError>,
+    /// Counts the changes that [`Self::poll_changed`] tells of.
+    changes: u64,
+    observer: Slot,
+}
+
+/// How far this side's drain has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum DrainMark {
+    /// The peer may not have read the notice yet: streams that it opens are still served.
+    Announced { ping: u64 },
+    /// The peer has answered a PING that was sent after the notice.
+    Known,
+}
+
+impl Connection {
+    pub(crate) fn new(side: Side, limits: Limits, hello: Hello, now: Instant) -> Self {
+        let hello = Hello {
+            max_streams: limits.max_streams,
+            initial_credit: u32::try_from(limits.initial_credit).unwrap_or(u32::MAX),
+            ..hello
+        };
+        let mut out = BytesMut::from(&PREFACE[..]);
+        put_json(&mut out, Kind::Hello, &hello);
+        Self {
+            side,
+            now,
+            started_at: now,
+            liveness: Liveness::new(now),
+            reading: Reading::Preface,
+            small_frames: 0,
+            out,
+            written: 0,
+            turn: 0,
+            queue: VecDeque::new(),
+            waiting: VecDeque::new(),
+            driver: Slot::default(),
+            streams: Streams::default(),
+            next_stream: side.first_stream(),
+            peer_streams: 0,
+            accepted: VecDeque::new(),
+            acceptor: Slot::default(),
+            buffered: 0,
+            spare_credit: limits.memory / 2,
+            peer: None,
+            peer_draining: false,
+            drain: None,
+            closing: false,
+            end: None,
+            changes: 0,
+            observer: Slot::default(),
+            limits,
+        }
+    }
+
+    /// Tells the peer what has changed.
+    pub(crate) fn notify(&mut self, notice: &Notice) {
+        put_json(&mut self.out, Kind::Notice, notice);
+        self.driver.wake();
+    }
+
+    /// Asks the peer to open no more streams; those that it has opened, or opens before it knows,
+    /// are served to their end.
+    pub(crate) fn drain(&mut self) {
+        if self.drain.is_some() {
+            return;
+        }
+        self.notify(&Notice { draining: Some(true), ..Notice::default() });
+        let ping = self.ping();
+        self.drain = Some(DrainMark::Announced { ping });
+    }
+
+    /// The peer knows of the drain, and nothing is in flight.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.drain == Some(DrainMark::Known) && self.streams.is_empty()
+    }
+
+    /// Says goodbye: what was sent before still leaves, then the driver ends the tunnel.
+    pub(crate) fn close(&mut self, reason: &str) {
+        if !self.closing && self.end.is_none() {
+            self.out.put_frame(Kind::Close, 0, false, reason.as_bytes());
+            self.closing = true;
+            self.driver.wake();
+        }
+    }
+
+    /// Ends the tunnel, and every stream with it.
+    pub(crate) fn fail(&mut self, error: TunnelError) {
+        if self.end.is_some() {
+            return;
+        }
+        for stream in self.streams.values_mut() {
+            let sent = stream.begun_at < self.written;
+            self.buffered -= stream.fail(StreamError::TunnelLost { cause: error.clone(), sent });
+        }
+        self.end = Some(error);
+        self.acceptor.wake();
+        self.driver.wake();
+        self.wake_waiting();
+        self.changed();
+    }
+
+    /// Whom to wake when there is something to write.
+    pub(crate) fn set_driver(&mut self, cx: &Context<'_>) {
+        self.driver.register(cx);
+    }
+
+    pub(crate) fn end(&self) -> Option<&TunnelError> {
+        self.end.as_ref()
+    }
+
+    pub(crate) fn peer(&self) -> Option<&Hello> {
+        self.peer.as_ref()
+    }
+
+    /// Whether new streams may be opened.
+    pub(crate) fn is_open(&self) -> bool {
+        self.end.is_none() && !self.closing && !self.peer_draining && self.peer.is_some()
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Unread bytes on all streams.
+    pub(crate) fn buffered(&self) -> usize {
+        self.buffered
+    }
+
+    /// Resolves when HELLO or a NOTICE came, the last stream of a drain ended, or the tunnel
+    /// ended, since `seen` was returned. For one task at a time.
+    pub(crate) fn poll_changed(&mut self, seen: u64, cx: &Context<'_>) -> Poll<u64> {
+        if self.changes != seen {
+            return Poll::Ready(self.changes);
+        }
+        self.observer.register(cx);
+        Poll::Pending
+    }
+
+    fn changed(&mut self) {
+        self.changes += 1;
+        self.observer.wake();
+    }
+
+    fn ping(&mut self) -> u64 {
+        let nonce = self.liveness.ping(self.now);
+        self.out.put_frame(Kind::Ping, 0, false, &nonce.to_be_bytes());
+        self.driver.wake();
+        nonce
+    }
+
+    fn wake_waiting(&mut self) {
+        self.waiting.drain(..).for_each(Waker::wake);
+    }
+}
+
+fn put_json(out: &mut BytesMut, kind: Kind, value: &impl serde::Serialize) {
+    // Strings, numbers and lists of them always serialise.
+    let json = serde_json::to_vec(value).unwrap_or_default();
+    out.put_frame(kind, 0, false, &json);
+}
+
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u32(u32::from(*byte));
+        }
+    }
+
+    fn write_u32(&mut self, id: u32) {
+        // Fibonacci hashing: 2^64 divided by the golden ratio.
+        self.0 = (self.0 ^ u64::from(id)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}

@@ -1,0 +1,358 @@
+//! What the halves of the streams do: open, read, send, give up.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use super::super::error::{ResetCode, StreamError, TunnelError};
+use super::super::frame::{Kind, MAX_DATA, PutFrame};
+use super::super::head::EncodedHead;
+use super::super::stream::Stream;
+use super::super::window::Window;
+use super::Connection;
+
+/// Below this, the next streams get their turn to fill the out buffer.
+pub(super) const LOW_WATER: usize = 64 * 1024;
+
+/// Up to here streams may fill the out buffer. A small request that comes behind it waits for at
+/// most this many bytes.
+const ROOM: usize = 256 * 1024;
+
+/// Up to here heads may fill the out buffer, and the first [`YOUNG`] bytes of each stream, so that
+/// small exchanges pass by bulky ones.
+const ROOM_FOR_SMALL: usize = 512 * 1024;
+
+/// How much of a stream counts as small.
+const YOUNG: usize = 16 * 1024;
+
+/// What a stream may append each time that the out buffer ran low.
+const QUANTUM: usize = MAX_DATA;
+
+/// How many waiting streams are woken at a time: what fits between low water and the room.
+const WAKE_AT_ONCE: usize = 4;
+
+impl Connection {
+    /// Opens a stream with a request's head. Waits until the peer has said HELLO, takes one more
+    /// stream, and the out buffer has room.
+    pub(crate) fn poll_open(
+        &mut self,
+        head: &EncodedHead,
+        end: bool,
+        cx: &Context<'_>,
+    ) -> Poll<Result<u32, TunnelError>> {
+        if let Some(error) = &self.end {
+            return Poll::Ready(Err(error.clone()));
+        }
+        if self.closing || self.peer_draining {
+            return Poll::Ready(Err(TunnelError::Closed));
+        }
+        let Some(peer) = &self.peer else { return self.wait(cx) };
+        let opened = self.streams.len() as u64 - u64::from(self.peer_streams);
+        if opened >= u64::from(peer.max_streams) || self.out.len() >= ROOM_FOR_SMALL {
+            return self.wait(cx);
+        }
+        let window = Window::new(self.limits.initial_credit, self.now);
+        let mut stream = Stream::new(window, peer.initial_credit as usize);
+        let id = self.free_id();
+        stream.begun_at = self.written + self.out.len() as u64;
+        stream.ended = end;
+        self.out.put_frame(Kind::Head, id, end, head.payload());
+        self.streams.insert(id, stream);
+        self.driver.wake();
+        Poll::Ready(Ok(id))
+    }
+
+    /// Ids count up and begin again after four billion; one still in use then is passed by.
+    fn free_id(&mut self) -> u32 {
+        loop {
+            let id = self.next_stream;
+            self.next_stream = id.checked_add(2).unwrap_or(self.side.first_stream());
+            if !self.streams.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    /// The next stream that the peer has opened.
+    pub(crate) fn poll_accept(&mut self, cx: &Context<'_>) -> Poll<Result<u32, TunnelError>> {
+        while let Some(id) = self.accepted.pop_front() {
+            match self.streams.get(&id) {
+                Some(stream) if stream.failure.is_none() => return Poll::Ready(Ok(id)),
+                _ => self.remove(id),
+            }
+        }
+        if let Some(error) = &self.end {
+            return Poll::Ready(Err(error.clone()));
+        }
+        self.acceptor.register(cx);
+        Poll::Pending
+    }
+
+    /// The next head that has come.
+    pub(crate) fn poll_head(
+        &mut self,
+        id: u32,
+        cx: &Context<'_>,
+    ) -> Poll<Result<Bytes, StreamError>> {
+        if let Some(head) = self.streams.get_mut(&id).and_then(|s| s.inbound.pop_head()) {
+            return Poll::Ready(Ok(head));
+        }
+        let stream = match self.live(id) {
+            Ok(stream) => stream,
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        if stream.inbound.ended {
+            return Poll::Ready(Err(StreamError::Malformed));
+        }
+        stream.reader.register(cx);
+        Poll::Pending
+    }
+
+    /// The next DATA that has come; `None` at its end.
+    pub(crate) fn poll_data(
+        &mut self,
+        id: u32,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Result<Bytes, StreamError>>> {
+        let Some(stream) = self.streams.get_mut(&id) else { return Poll::Ready(None) };
+        if let Some(chunk) = stream.inbound.pop_data() {
+            self.buffered = self.buffered.saturating_sub(chunk.len());
+            self.taken(id, chunk.len());
+            return Poll::Ready(Some(Ok(chunk)));
+        }
+        if stream.inbound.ended {
+            return Poll::Ready(None);
+        }
+        if let Some(error) = &stream.failure {
+            return Poll::Ready(Some(Err(error.clone())));
+        }
+        stream.reader.register(cx);
+        Poll::Pending
+    }
+
+    /// Returns credit for what the reader has taken.
+    fn taken(&mut self, id: u32, len: usize) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if stream.inbound.ended || stream.failure.is_some() {
+            return;
+        }
+        let (now, round_trip) = (self.now, self.liveness.round_trip());
+        let (max, spare) = (self.limits.max_credit, &mut self.spare_credit);
+        if let Some(grant) = stream.inbound.window.take(len, now, round_trip, max, spare) {
+            self.out.put_credit(id, grant);
+            self.driver.wake();
+        }
+    }
+
+    /// The trailers, once DATA has come to its end.
+    pub(crate) fn take_trailers(&mut self, id: u32) -> Option<Bytes> {
+        self.streams.get_mut(&id)?.inbound.pop_trailers()
+    }
+
+    /// Whether nothing is left to read on the stream, and nothing more will come.
+    pub(crate) fn is_finished(&self, id: u32) -> bool {
+        self.streams.get(&id).is_none_or(|stream| stream.inbound.is_finished())
+    }
+
+    /// How many of `wanted` bytes may be sent now; waits while that is none.
+    pub(crate) fn poll_reserve(
+        &mut self,
+        id: u32,
+        wanted: usize,
+        cx: &Context<'_>,
+    ) -> Poll<Result<usize, StreamError>> {
+        let (out, turn) = (self.out.len(), self.turn);
+        let stream = match self.live(id) {
+            Ok(stream) => stream,
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        stream.writer.register(cx);
+        if stream.credit == 0 {
+            return Poll::Pending;
+        }
+        let room = if stream.sent < YOUNG { ROOM_FOR_SMALL } else { ROOM };
+        let size = stream
+            .quantum(turn, QUANTUM)
+            .min(room.saturating_sub(out))
+            .min(stream.credit)
+            .min(wanted);
+        if size > 0 {
+            return Poll::Ready(Ok(size));
+        }
+        if !std::mem::replace(&mut stream.queued, true) {
+            self.queue.push_back(id);
+            self.driver.wake();
+        }
+        Poll::Pending
+    }
+
+    /// Sends DATA, no more than [`Self::poll_reserve`] has just allowed.
+    pub(crate) fn send_data(&mut self, id: u32, data: &[u8], end: bool) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if stream.failure.is_some() {
+            return;
+        }
+        stream.credit = stream.credit.saturating_sub(data.len());
+        stream.sent += data.len();
+        stream.used += data.len();
+        stream.ended |= end;
+        self.out.put_frame(Kind::Data, id, end, data);
+        self.driver.wake();
+    }
+
+    /// Sends END, unless it was sent.
+    pub(crate) fn send_end(&mut self, id: u32) {
+        if self.streams.get(&id).is_some_and(|stream| !stream.ended) {
+            self.send_data(id, &[], true);
+        }
+    }
+
+    /// Sends a head on a stream that the peer has opened, once the out buffer has room.
+    pub(crate) fn poll_send_head(
+        &mut self,
+        id: u32,
+        head: &EncodedHead,
+        end: bool,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), StreamError>> {
+        self.poll_send_section(Kind::Head, id, head, end, cx)
+    }
+
+    /// Sends trailers, which end the stream, once the out buffer has room.
+    pub(crate) fn poll_send_trailers(
+        &mut self,
+        id: u32,
+        trailers: &EncodedHead,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), StreamError>> {
+        self.poll_send_section(Kind::Trailers, id, trailers, true, cx)
+    }
+
+    fn poll_send_section(
+        &mut self,
+        kind: Kind,
+        id: u32,
+        section: &EncodedHead,
+        end: bool,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), StreamError>> {
+        if let Err(error) = self.live(id) {
+            return Poll::Ready(Err(error));
+        }
+        if self.out.len() >= ROOM_FOR_SMALL {
+            return self.wait(cx);
+        }
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.ended |= end;
+        }
+        self.out.put_frame(kind, id, end, section.payload());
+        self.driver.wake();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Resolves when the stream has ended early, by whichever side.
+    pub(crate) fn poll_failed(&mut self, id: u32, cx: &Context<'_>) -> Poll<StreamError> {
+        match self.live(id) {
+            Ok(stream) => {
+                stream.writer.register(cx);
+                Poll::Pending
+            }
+            Err(error) => Poll::Ready(error),
+        }
+    }
+
+    /// Gives the stream up, in both directions.
+    pub(crate) fn reset(&mut self, id: u32, code: ResetCode) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if stream.is_over() {
+            return;
+        }
+        self.buffered = self.buffered.saturating_sub(stream.fail(StreamError::Reset(code)));
+        self.out.put_reset(id, code);
+        self.driver.wake();
+    }
+
+    /// The application has dropped the half that reads.
+    pub(crate) fn release_reader(&mut self, id: u32) {
+        let ours = self.side.opens(id);
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if ours && !stream.inbound.ended {
+            // Nobody waits for the answer.
+            self.reset(id, ResetCode::Cancelled);
+        } else {
+            // The answer to a request may be sent to its end without reading the rest of it.
+            stream.discards = true;
+            self.buffered = self.buffered.saturating_sub(stream.inbound.clear());
+        }
+        self.release(id);
+    }
+
+    /// The application has dropped the half that sends.
+    pub(crate) fn release_writer(&mut self, id: u32) {
+        let code = match self.side.opens(id) {
+            true => ResetCode::Cancelled,
+            false => ResetCode::Failed,
+        };
+        match self.streams.get(&id) {
+            Some(stream) if !stream.ended => self.reset(id, code),
+            // The answer is complete, and the rest of the request is not wanted.
+            Some(stream) if stream.discards && !stream.inbound.ended => {
+                self.reset(id, ResetCode::Cancelled);
+            }
+            _ => {}
+        }
+        self.release(id);
+    }
+
+    fn release(&mut self, id: u32) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.handles = stream.handles.saturating_sub(1);
+        if stream.handles == 0 {
+            // Whatever the peer still has to say, nobody is there to hear it.
+            self.reset(id, ResetCode::Cancelled);
+            self.remove(id);
+        }
+    }
+
+    fn remove(&mut self, id: u32) {
+        let Some(stream) = self.streams.remove(&id) else { return };
+        self.buffered = self.buffered.saturating_sub(stream.inbound.len());
+        self.spare_credit += stream.inbound.window.growth(self.limits.initial_credit);
+        if !self.side.opens(id) {
+            self.peer_streams -= 1;
+        }
+        if !self.waiting.is_empty() {
+            self.wake_waiting();
+        }
+        if self.is_drained() {
+            self.changed();
+        }
+    }
+
+    /// Wakes the next streams that wait for room.
+    pub(super) fn wake_queue(&mut self) {
+        for _ in 0..WAKE_AT_ONCE {
+            let Some(id) = self.queue.pop_front() else { return };
+            if let Some(stream) = self.streams.get_mut(&id) {
+                stream.queued = false;
+                stream.writer.wake();
+            }
+        }
+    }
+
+    /// The stream, unless it has ended early.
+    fn live(&mut self, id: u32) -> Result<&mut Stream, StreamError> {
+        let stream = self.streams.get_mut(&id).ok_or(StreamError::Reset(ResetCode::Cancelled))?;
+        match &stream.failure {
+            Some(error) => Err(error.clone()),
+            None => Ok(stream),
+        }
+    }
+
+    fn wait<T>(&mut self, cx: &Context<'_>) -> Poll<T> {
+        if self.waiting.back().is_none_or(|last| !last.will_wake(cx.waker())) {
+            self.waiting.push_back(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}

@@ -1,0 +1,208 @@
+//! Heads and trailers as length-prefixed fields.
+//!
+//! No byte of a field is ever searched for a delimiter, so nothing in it can end it early.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
+
+use super::frame::MAX_HEAD;
+
+const REQUEST: u8 = 1;
+const RESPONSE: u8 = 2;
+const FIELDS: u8 = 3;
+
+/// An encoded head or trailer section: the payload of one frame, at most [`MAX_HEAD`] long.
+#[derive(Clone, Debug)]
+pub struct EncodedHead(Bytes);
+
+impl EncodedHead {
+    /// Encodes a request's head. `target` is the request-target of RFC 9112 §3.2.
+    pub fn request(
+        method: &Method,
+        target: &str,
+        headers: &HeaderMap,
+    ) -> Result<Self, HeadTooLarge> {
+        let mut out = buffer(target.len(), headers);
+        out.put_u8(REQUEST);
+        put_short(&mut out, method.as_str().as_bytes())?;
+        put_short(&mut out, target.as_bytes())?;
+        Self::finish(out, headers)
+    }
+
+    /// Encodes a response's head.
+    pub fn response(status: StatusCode, headers: &HeaderMap) -> Result<Self, HeadTooLarge> {
+        let mut out = buffer(0, headers);
+        out.put_u8(RESPONSE);
+        out.put_u16(status.as_u16());
+        Self::finish(out, headers)
+    }
+
+    /// Encodes a trailer section.
+    pub fn trailers(trailers: &HeaderMap) -> Result<Self, HeadTooLarge> {
+        let mut out = buffer(0, trailers);
+        out.put_u8(FIELDS);
+        Self::finish(out, trailers)
+    }
+
+    fn finish(mut out: BytesMut, headers: &HeaderMap) -> Result<Self, HeadTooLarge> {
+        for (name, value) in headers {
+            put_short(&mut out, name.as_str().as_bytes())?;
+            put_short(&mut out, value.as_bytes())?;
+        }
+        match out.len() <= MAX_HEAD {
+            true => Ok(Self(out.freeze())),
+            false => Err(HeadTooLarge),
+        }
+    }
+
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The head does not fit into one frame of [`MAX_HEAD`] bytes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the head is over {MAX_HEAD} bytes")]
+pub struct HeadTooLarge;
+
+/// Reads a request's head. `None` if it is malformed.
+pub(crate) fn decode_request(payload: Bytes) -> Option<Request<()>> {
+    let mut reader = Reader::new(payload, REQUEST)?;
+    let mut request = Request::new(());
+    let method = reader.short()?;
+    *request.method_mut() = Method::from_bytes(&method).ok()?;
+    *request.uri_mut() = Uri::from_maybe_shared(reader.short()?).ok()?;
+    *request.version_mut() = Version::HTTP_11;
+    *request.headers_mut() = reader.fields()?;
+    Some(request)
+}
+
+/// Reads a response's head. `None` if it is malformed.
+pub(crate) fn decode_response(payload: Bytes) -> Option<Response<()>> {
+    let mut reader = Reader::new(payload, RESPONSE)?;
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::from_u16(reader.u16()?).ok()?;
+    *response.headers_mut() = reader.fields()?;
+    Some(response)
+}
+
+/// Reads a trailer section. `None` if it is malformed.
+pub(crate) fn decode_trailers(payload: Bytes) -> Option<HeaderMap> {
+    Reader::new(payload, FIELDS)?.fields()
+}
+
+fn buffer(extra: usize, headers: &HeaderMap) -> BytesMut {
+    // Most fields are shorter than 48 bytes; a longer one costs at worst one more allocation.
+    BytesMut::with_capacity(32 + extra + headers.len() * 48)
+}
+
+fn put_short(out: &mut BytesMut, bytes: &[u8]) -> Result<(), HeadTooLarge> {
+    out.put_u16(u16::try_from(bytes.len()).map_err(|_| HeadTooLarge)?);
+    out.put_slice(bytes);
+    Ok(())
+}
+
+struct Reader(Bytes);
+
+impl Reader {
+    fn new(mut payload: Bytes, tag: u8) -> Option<Self> {
+        (payload.first() == Some(&tag)).then(|| Self(payload.split_off(1)))
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        let bytes = *self.0.first_chunk()?;
+        let _ = self.0.split_to(2);
+        Some(u16::from_be_bytes(bytes))
+    }
+
+    fn short(&mut self) -> Option<Bytes> {
+        let len = usize::from(self.u16()?);
+        (len <= self.0.len()).then(|| self.0.split_to(len))
+    }
+
+    fn fields(mut self) -> Option<HeaderMap> {
+        let mut fields = HeaderMap::with_capacity(16);
+        while !self.0.is_empty() {
+            let name = HeaderName::from_bytes(&self.short()?).ok()?;
+            // The check of `from_maybe_shared` refuses CR, LF and NUL.
+            let value = HeaderValue::from_maybe_shared(self.short()?).ok()?;
+            fields.try_append(name, value).ok()?;
+        }
+        Some(fields)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_request_reads_back_as_it_was_written() {
+        let mut headers = HeaderMap::new();
+        headers.append("host", HeaderValue::from_static("albums.example"));
+        headers.append("cookie", HeaderValue::from_static("a=1"));
+        headers.append("cookie", HeaderValue::from_static("b=2"));
+        headers.append("x-latin", HeaderValue::from_bytes(b"\xe9").unwrap());
+        let target = "//a/..;/%2F?";
+        let head = EncodedHead::request(&Method::POST, target, &headers).unwrap();
+        let read = decode_request(head.0).unwrap();
+        assert_eq!(read.method(), Method::POST);
+        assert_eq!(read.uri().to_string(), target);
+        assert_eq!(read.headers(), &headers);
+    }
+
+    #[test]
+    fn a_response_and_trailers_read_back_as_they_were_written() {
+        let mut headers = HeaderMap::new();
+        headers.append("grpc-status", HeaderValue::from_static("0"));
+        let head = EncodedHead::response(StatusCode::EARLY_HINTS, &headers).unwrap();
+        let read = decode_response(head.0).unwrap();
+        assert_eq!((read.status(), read.headers()), (StatusCode::EARLY_HINTS, &headers));
+        let trailers = EncodedHead::trailers(&headers).unwrap();
+        assert_eq!(decode_trailers(trailers.0), Some(headers));
+    }
+
+    #[test]
+    fn refuses_what_does_not_fit() {
+        let mut headers = HeaderMap::new();
+        headers.append("x", HeaderValue::from_bytes(&vec![b'a'; MAX_HEAD]).unwrap());
+        assert_eq!(EncodedHead::response(StatusCode::OK, &headers).map(|_| ()), Err(HeadTooLarge));
+    }
+
+    #[test]
+    fn refuses_line_breaks_and_odd_names() {
+        let field = |name: &[u8], value: &[u8]| {
+            let mut out = BytesMut::from(&[FIELDS][..]);
+            put_short(&mut out, name).unwrap();
+            put_short(&mut out, value).unwrap();
+            decode_trailers(out.freeze())
+        };
+        assert!(field(b"name", b"value").is_some());
+        for (name, value) in [
+            (&b"a:b"[..], &b"v"[..]),
+            (b"", b"v"),
+            (b"a b", b"v"),
+            (b"a", b"v\r\nx: y"),
+            (b"a", b"\0"),
+        ] {
+            assert!(field(name, value).is_none(), "{name:?}: {value:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            for tag in [REQUEST, RESPONSE, FIELDS] {
+                let mut payload = vec![tag];
+                payload.extend_from_slice(&bytes);
+                let payload = Bytes::from(payload);
+                let _ = decode_request(payload.clone());
+                let _ = decode_response(payload.clone());
+                let _ = decode_trailers(payload);
+            }
+        }
+    }
+}

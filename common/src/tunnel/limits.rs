@@ -1,0 +1,42 @@
+//! What one tunnel may use at most. Each limit is enforced by the side that states it.
+
+use std::time::Duration;
+
+/// The bounds of one tunnel.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Streams that the peer may have open at a time; 4096 by default. More are refused as not
+    /// begun.
+    pub max_streams: u32,
+    /// Bytes that a new stream may receive before its reader has taken any; 256 KiB by default.
+    pub initial_credit: usize,
+    /// Bytes up to which a stream's credit grows while its reader keeps up; 32 MiB by default,
+    /// which fills 1 Gbit/s at 200 ms.
+    pub max_credit: usize,
+    /// Bytes that all streams together may hold unread; 64 MiB by default. Beyond it, the stream
+    /// that holds the most is reset. Half of it is what credits may grow by, taken together.
+    pub memory: usize,
+    /// How often a PING is sent; 1 second by default.
+    pub ping_interval: Duration,
+    /// How long the peer may be silent before the tunnel is given up; 2.5 seconds by default.
+    pub silence: Duration,
+    /// How long the peer may take until its HELLO is complete; 5 seconds by default.
+    pub handshake: Duration,
+    /// How long the transport may take no byte while there are some to send; 10 seconds by default.
+    pub write_stall: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_streams: 4096,
+            initial_credit: 256 * 1024,
+            max_credit: 32 * 1024 * 1024,
+            memory: 64 * 1024 * 1024,
+            ping_interval: Duration::from_secs(1),
+            silence: Duration::from_millis(2500),
+            handshake: Duration::from_secs(5),
+            write_stall: Duration::from_secs(10),
+        }
+    }
+}

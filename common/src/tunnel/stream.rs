@@ -1,0 +1,277 @@
+//! The state of one stream, without any of its input and output.
+
+use std::collections::VecDeque;
+use std::task::{Context, Waker};
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::error::{StreamError, TunnelError};
+use super::window::Window;
+
+/// Pieces shorter than this are copied together, so that a stream of small frames cannot pin many
+/// large read buffers; longer ones are taken as they are.
+const COPY_BELOW: usize = 8 * 1024;
+
+/// Heads that may wait unread: an answer and a few informational ones (1xx) before it.
+const MAX_HEADS: usize = 8;
+
+/// One stream: what arrives, what leaves, and who is to be woken.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) inbound: Inbound,
+    /// What the peer still takes.
+    pub(crate) credit: usize,
+    /// Bytes of DATA that were sent.
+    pub(crate) sent: usize,
+    /// Where the stream's first frame ends in the tunnel's output, counted from its start.
+    pub(crate) begun_at: u64,
+    /// END was sent.
+    pub(crate) ended: bool,
+    /// Why the stream ended before its time, once it has.
+    pub(crate) failure: Option<StreamError>,
+    /// The halves that the application still holds.
+    pub(crate) handles: u8,
+    pub(crate) reader: Slot,
+    pub(crate) writer: Slot,
+    /// The writer stands in the queue for room in the out buffer.
+    pub(crate) queued: bool,
+    /// Nobody reads: what still arrives is dropped.
+    pub(crate) discards: bool,
+    /// The turn in which the stream sent last, and how much it sent in it.
+    turn: u64,
+    pub(crate) used: usize,
+}
+
+impl Stream {
+    pub(crate) fn new(window: Window, credit: usize) -> Self {
+        Self {
+            inbound: Inbound::new(window),
+            credit,
+            sent: 0,
+            begun_at: 0,
+            ended: false,
+            failure: None,
+            handles: 2,
+            reader: Slot::default(),
+            writer: Slot::default(),
+            queued: false,
+            discards: false,
+            turn: 0,
+            used: 0,
+        }
+    }
+
+    /// What is left for the stream in `turn`, of `quantum` bytes a turn.
+    pub(crate) fn quantum(&mut self, turn: u64, quantum: usize) -> usize {
+        if self.turn != turn {
+            self.turn = turn;
+            self.used = 0;
+        }
+        quantum.saturating_sub(self.used)
+    }
+
+    /// Both sides have said all they had to say, or it no longer matters.
+    pub(crate) fn is_over(&self) -> bool {
+        self.failure.is_some() || (self.ended && self.inbound.ended)
+    }
+
+    /// Ends the stream early and tells both halves. What has arrived whole can still be read;
+    /// otherwise returns how many unread bytes were dropped.
+    pub(crate) fn fail(&mut self, error: StreamError) -> usize {
+        self.failure.get_or_insert(error);
+        self.reader.wake();
+        self.writer.wake();
+        match self.inbound.ended {
+            true => 0,
+            false => self.inbound.clear(),
+        }
+    }
+}
+
+/// What has arrived and was not read yet.
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    heads: VecDeque<Bytes>,
+    chunks: VecDeque<Bytes>,
+    /// Small pieces, copied together; they come after `chunks`.
+    tail: BytesMut,
+    len: usize,
+    trailers: Option<Bytes>,
+    pub(crate) ended: bool,
+    /// DATA has begun: no further head may come.
+    has_data: bool,
+    pub(crate) window: Window,
+}
+
+impl Inbound {
+    fn new(window: Window) -> Self {
+        Self {
+            heads: VecDeque::new(),
+            chunks: VecDeque::new(),
+            tail: BytesMut::new(),
+            len: 0,
+            trailers: None,
+            ended: false,
+            has_data: false,
+            window,
+        }
+    }
+
+    pub(crate) fn push_head(&mut self, head: Bytes) -> Result<(), TunnelError> {
+        if self.has_data || self.ended {
+            return Err(TunnelError::Protocol("a HEAD after DATA"));
+        }
+        if self.heads.len() >= MAX_HEADS {
+            return Err(TunnelError::Protocol("too many HEADs on one stream"));
+        }
+        self.heads.push_back(head);
+        Ok(())
+    }
+
+    /// Takes `len` bytes of DATA off the front of `input`.
+    pub(crate) fn push_data(
+        &mut self,
+        input: &mut BytesMut,
+        len: usize,
+    ) -> Result<(), TunnelError> {
+        if self.ended {
+            return Err(TunnelError::Protocol("DATA after END"));
+        }
+        self.window.receive(len)?;
+        self.has_data = true;
+        self.len += len;
+        if len < COPY_BELOW {
+            self.tail.extend_from_slice(input.get(..len).unwrap_or_default());
+            input.advance(len);
+            return Ok(());
+        }
+        if !self.tail.is_empty() {
+            self.chunks.push_back(self.tail.split().freeze());
+        }
+        self.chunks.push_back(input.split_to(len).freeze());
+        Ok(())
+    }
+
+    pub(crate) fn push_trailers(&mut self, trailers: Bytes) -> Result<(), TunnelError> {
+        if self.ended {
+            return Err(TunnelError::Protocol("TRAILERS after END"));
+        }
+        self.trailers = Some(trailers);
+        self.ended = true;
+        Ok(())
+    }
+
+    pub(crate) fn pop_head(&mut self) -> Option<Bytes> {
+        self.heads.pop_front()
+    }
+
+    pub(crate) fn pop_data(&mut self) -> Option<Bytes> {
+        let chunk = match self.chunks.pop_front() {
+            Some(chunk) => chunk,
+            None if self.tail.is_empty() => return None,
+            None => self.tail.split().freeze(),
+        };
+        self.len -= chunk.len();
+        Some(chunk)
+    }
+
+    pub(crate) fn pop_trailers(&mut self) -> Option<Bytes> {
+        self.trailers.take()
+    }
+
+    /// Unread bytes of DATA.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Nothing is left to read, and nothing more will come.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.ended && self.len == 0 && self.trailers.is_none()
+    }
+
+    /// Drops what is unread, so that its loss is seen as one. Returns how many bytes that were.
+    pub(crate) fn abandon(&mut self) -> usize {
+        self.ended = false;
+        self.clear()
+    }
+
+    /// Drops what is unread. Returns how many bytes that were.
+    pub(crate) fn clear(&mut self) -> usize {
+        self.heads.clear();
+        self.chunks.clear();
+        self.tail = BytesMut::new();
+        self.trailers = None;
+        std::mem::take(&mut self.len)
+    }
+}
+
+/// Holds the waker of the one task that waits here.
+#[derive(Debug, Default)]
+pub(crate) struct Slot(Option<Waker>);
+
+impl Slot {
+    pub(crate) fn register(&mut self, cx: &Context<'_>) {
+        match &mut self.0 {
+            Some(waker) => waker.clone_from(cx.waker()),
+            slot => *slot = Some(cx.waker().clone()),
+        }
+    }
+
+    pub(crate) fn wake(&mut self) {
+        if let Some(waker) = self.0.take() {
+            waker.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    impl Inbound {
+        fn with_credit(size: usize) -> Self {
+            Self::new(Window::new(size, Instant::now()))
+        }
+    }
+
+    #[test]
+    fn keeps_the_order_of_small_and_large_pieces() {
+        let mut inbound = Inbound::with_credit(1 << 20);
+        let large = vec![b'L'; COPY_BELOW];
+        let mut expected = Vec::new();
+        for piece in [&b"one"[..], b"two", &large, b"three", &large] {
+            expected.extend_from_slice(piece);
+            let mut input = BytesMut::from(piece);
+            let len = input.len();
+            inbound.push_data(&mut input, len).unwrap();
+            assert!(input.is_empty());
+        }
+        let mut read = Vec::new();
+        while let Some(chunk) = inbound.pop_data() {
+            read.extend_from_slice(&chunk);
+        }
+        assert!(read == expected);
+        assert_eq!(inbound.len(), 0);
+    }
+
+    #[test]
+    fn refuses_what_comes_out_of_order() {
+        let mut inbound = Inbound::with_credit(1 << 20);
+        inbound.push_data(&mut BytesMut::from(&b"x"[..]), 1).unwrap();
+        assert!(inbound.push_head(Bytes::new()).is_err());
+        inbound.push_trailers(Bytes::new()).unwrap();
+        assert!(inbound.push_trailers(Bytes::new()).is_err());
+        assert!(inbound.push_data(&mut BytesMut::from(&b"x"[..]), 1).is_err());
+    }
+
+    #[test]
+    fn refuses_a_flood_of_heads() {
+        let mut inbound = Inbound::with_credit(1);
+        for _ in 0..MAX_HEADS {
+            inbound.push_head(Bytes::new()).unwrap();
+        }
+        assert!(inbound.push_head(Bytes::new()).is_err());
+    }
+}

@@ -1,0 +1,121 @@
+//! Credit: how much the peer may send on one stream, and how that grows.
+
+use std::time::{Duration, Instant};
+
+use super::error::TunnelError;
+
+/// The receiving end's account of one stream's credit.
+///
+/// The peer may have at most `size` bytes underway or unread. Credit is returned as the reader
+/// takes bytes, half a window at a time. A window that was used up within two round trips was what
+/// held the sender back, so it doubles; on a short path that never happens, and a stream stays
+/// small.
+#[derive(Debug)]
+pub(crate) struct Window {
+    size: usize,
+    /// What the peer may still send.
+    available: usize,
+    /// What the reader has taken since the last grant.
+    taken: usize,
+    granted_at: Instant,
+}
+
+impl Window {
+    pub(crate) fn new(size: usize, now: Instant) -> Self {
+        Self { size, available: size, taken: 0, granted_at: now }
+    }
+
+    /// Accounts for `len` bytes that have arrived.
+    pub(crate) fn receive(&mut self, len: usize) -> Result<(), TunnelError> {
+        self.available = self
+            .available
+            .checked_sub(len)
+            .ok_or(TunnelError::Protocol("more DATA than there was credit for"))?;
+        Ok(())
+    }
+
+    /// Accounts for `len` bytes that the reader has taken. Returns the credit to grant, if it is
+    /// time for that. `spare` is what all windows together may still grow by.
+    pub(crate) fn take(
+        &mut self,
+        len: usize,
+        now: Instant,
+        round_trip: Option<Duration>,
+        max: usize,
+        spare: &mut usize,
+    ) -> Option<u32> {
+        self.taken += len;
+        if self.taken < self.size / 2 {
+            return None;
+        }
+        let mut grant = self.taken;
+        let held_back = round_trip
+            .is_some_and(|round_trip| now.duration_since(self.granted_at) < round_trip * 2);
+        if held_back {
+            let growth = self.size.min(max.saturating_sub(self.size)).min(*spare);
+            *spare -= growth;
+            self.size += growth;
+            grant += growth;
+        }
+        self.taken = 0;
+        self.available += grant;
+        self.granted_at = now;
+        u32::try_from(grant).ok()
+    }
+
+    /// The growth that goes back to the tunnel when the stream ends.
+    pub(crate) fn growth(&self, initial: usize) -> usize {
+        self.size.saturating_sub(initial)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIB: usize = 1024;
+
+    #[test]
+    fn refuses_more_than_was_granted() {
+        let mut window = Window::new(KIB, Instant::now());
+        assert!(window.receive(KIB).is_ok());
+        assert!(window.receive(1).is_err());
+    }
+
+    #[test]
+    fn grants_half_a_window_at_a_time() {
+        let now = Instant::now();
+        let mut window = Window::new(KIB, now);
+        let mut spare = KIB;
+        assert_eq!(window.take(KIB / 2 - 1, now, None, KIB, &mut spare), None);
+        assert_eq!(window.take(1, now, None, KIB, &mut spare), Some(512));
+    }
+
+    #[test]
+    fn grows_only_while_it_holds_the_sender_back() {
+        let start = Instant::now();
+        let round_trip = Some(Duration::from_millis(100));
+        let mut window = Window::new(KIB, start);
+        let mut spare = 100 * KIB;
+        let soon = start + Duration::from_millis(150);
+        assert_eq!(window.take(KIB / 2, soon, round_trip, 4 * KIB, &mut spare), Some(1536));
+        let later = soon + Duration::from_millis(250);
+        assert_eq!(window.take(KIB, later, round_trip, 4 * KIB, &mut spare), Some(1024));
+        assert_eq!((window.growth(KIB), spare), (KIB, 99 * KIB));
+    }
+
+    #[test]
+    fn grows_no_further_than_stream_and_tunnel_allow() {
+        let now = Instant::now();
+        let round_trip = Some(Duration::from_secs(1));
+        let mut spare = 100 * KIB;
+        let mut window = Window::new(KIB, now);
+        for _ in 0..20 {
+            window.take(4 * KIB, now, round_trip, 4 * KIB, &mut spare);
+        }
+        assert_eq!((window.growth(KIB), spare), (3 * KIB, 97 * KIB));
+        let mut none = 0;
+        let mut window = Window::new(KIB, now);
+        assert_eq!(window.take(KIB, now, round_trip, 4 * KIB, &mut none), Some(1024));
+    }
+}
