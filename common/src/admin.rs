@@ -186,6 +186,10 @@ mod tests {
         gate.open();
         assert!(ask(address, "GET /readyz").starts_with("HTTP/1.1 200 "));
 
+        let long = "x".repeat(20 * BUFFER_SIZE);
+        ready.note("config", &long);
+        assert!(ask(address, "GET /readyz").ends_with(&format!("note: config: {long}\n")));
+
         let answer = ask(address, "GET /metrics");
         assert!(answer.contains("content-type: application/openmetrics-text;"), "{answer}");
         assert!(answer.contains("isthmus_build_info{version=\"1.2.3\"} 1\n"), "{answer}");
