@@ -64,7 +64,8 @@ impl Telemetry {
         let log = tracing_subscriber::registry().with(args.log);
         match args.log_format {
             LogFormat::Json => {
-                log.with(layer().json().flatten_event(true).with_writer(writer)).try_init()
+                let lines = layer().json().flatten_event(true).with_current_span(false);
+                log.with(lines.with_writer(writer)).try_init()
             }
             LogFormat::Text => {
                 let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
