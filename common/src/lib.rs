@@ -3,8 +3,14 @@
 //! Start with [`config`] (which routes exist), [`tunnel`] (how requests cross) and [`error`] (how
 //! a failure becomes a reply); the rest serves them.
 
+pub mod admin;
+pub mod backoff;
 pub mod condition;
 pub mod config;
+pub mod control;
 pub mod drain;
 pub mod error;
+pub mod metrics;
+pub mod ready;
+pub mod telemetry;
 pub mod tunnel;
