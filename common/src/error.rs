@@ -69,6 +69,12 @@ pub enum ProxyError {
         /// The route's `timeout`.
         limit: Duration,
     },
+    /// The request has crossed so many bridges that it must be going round.
+    #[error("the request crossed {bridges} bridges: it goes round in a loop")]
+    LoopDetected {
+        /// How many entries of `Via` are ours.
+        bridges: usize,
+    },
     /// A head is larger than the bridge carries.
     #[error("the request's head is over {limit} bytes")]
     RequestHeadTooLarge {
@@ -106,6 +112,7 @@ impl ProxyError {
             }
             Self::DestinationNotFound { .. } => StatusCode::NOT_FOUND,
             Self::HttpRequest(_) => StatusCode::BAD_REQUEST,
+            Self::LoopDetected { .. } => StatusCode::LOOP_DETECTED,
             Self::RequestHeadTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::ConnectionRefused { .. }
             | Self::ConnectionTerminated(_)
@@ -130,6 +137,7 @@ impl ProxyError {
             Self::HttpProtocol(_) => "http_protocol_error",
             Self::HttpRequest(_) | Self::RequestHeadTooLarge { .. } => "http_request_error",
             Self::HttpResponseTimeout { .. } => "http_response_timeout",
+            Self::LoopDetected { .. } => "proxy_loop_detected",
             Self::TlsCertificate { .. } => "tls_certificate_error",
             Self::TlsProtocol { .. } => "tls_protocol_error",
         }

@@ -1,7 +1,7 @@
 //! What both ends of the bridge share.
 //!
-//! Start with [`config`] (which routes exist), [`tunnel`] (how requests cross) and [`error`] (how
-//! a failure becomes a reply); the rest serves them.
+//! Start with [`config`] (which routes exist), [`tunnel`] (how requests cross), [`headers`] (what a
+//! proxy adds and removes) and [`error`] (how a failure becomes a reply); the rest serves them.
 
 pub mod admin;
 pub mod backoff;
@@ -10,6 +10,7 @@ pub mod config;
 pub mod control;
 pub mod drain;
 pub mod error;
+pub mod headers;
 pub mod metrics;
 pub mod ready;
 pub mod telemetry;

@@ -1,0 +1,188 @@
+//! What a request must be before it may be forwarded: where it ends and whom it is for can be read
+//! in one way only. This is the ground that request smuggling needs.
+
+use http::header::{self, HeaderValue};
+use http::request::Parts;
+use http::{HeaderMap, Version};
+
+use crate::error::ProxyError;
+
+/// Refuses a request whose end two servers could see at different places (RFC 9112 §6).
+///
+/// hyper's HTTP/1 server drops `Content-Length` itself when `Transfer-Encoding` is there, and joins
+/// equal `Content-Length` lines; behind it this is a second line of defence.
+pub fn check_framing(parts: &Parts) -> Result<(), ProxyError> {
+    let headers = &parts.headers;
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        check_transfer_encoding(headers, parts.version)?;
+    }
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (None, _) => Ok(()),
+        (Some(length), None) if is_length(length) => Ok(()),
+        (Some(_), None) => Err(refused("the Content-Length is not a number of bytes")),
+        (Some(_), Some(_)) => Err(refused("the request has more than one Content-Length")),
+    }
+}
+
+/// Makes `Host` the one place that names what the caller asked for.
+///
+/// The authority of an absolute URI replaces `Host` (RFC 9112 §3.2.2); HTTP/2 sends it as
+/// `:authority`, and there both must agree (RFC 9113 §8.3.1). Fails if an HTTP/1.1 request has no
+/// `Host`, if any has several, or one that is not `host[:port]`.
+pub fn settle_host(parts: &mut Parts) -> Result<(), ProxyError> {
+    let mut hosts = parts.headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(refused("the request has more than one Host"));
+    }
+    let Some(authority) = parts.uri.authority() else {
+        return match host {
+            Some(host) if is_host(host.as_bytes()) => Ok(()),
+            Some(_) => Err(refused("the Host is not a host and port")),
+            None if parts.version == Version::HTTP_10 => Ok(()),
+            None => Err(refused("the request has no Host")),
+        };
+    };
+    if !is_host(authority.as_str().as_bytes()) {
+        return Err(refused("the URI's authority is not a host and port"));
+    }
+    if parts.version == Version::HTTP_2
+        && host.is_some_and(|host| {
+            !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes())
+        })
+    {
+        return Err(refused("the Host differs from the :authority"));
+    }
+    let value = HeaderValue::from_str(authority.as_str())
+        .map_err(|_| refused("the URI's authority is not a host and port"))?;
+    parts.headers.insert(header::HOST, value);
+    Ok(())
+}
+
+/// Only the one coding that every HTTP/1.1 server reads alike (RFC 9112 §6.1, §7).
+fn check_transfer_encoding(headers: &HeaderMap, version: Version) -> Result<(), ProxyError> {
+    if version != Version::HTTP_11 {
+        return Err(refused("only HTTP/1.1 has a Transfer-Encoding"));
+    }
+    if headers.contains_key(header::CONTENT_LENGTH) {
+        return Err(refused("the request has both Content-Length and Transfer-Encoding"));
+    }
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(refused("the only Transfer-Encoding that is taken is chunked")),
+    }
+}
+
+fn refused(why: &'static str) -> ProxyError {
+    ProxyError::HttpRequest(why.into())
+}
+
+/// Digits only: `+5`, `5, 5` and what overflows 64 bits are read differently by different servers.
+fn is_length(value: &HeaderValue) -> bool {
+    value.as_bytes().iter().all(u8::is_ascii_digit)
+        && value.to_str().is_ok_and(|text| text.parse::<u64>().is_ok())
+}
+
+/// Whether this is `host[:port]`, or empty as RFC 9110 §7.2 allows.
+///
+/// RFC 3986 also allows `!$&'()*+,;=` in a name. No name has them, and `,` `;` `=` would separate
+/// elements in the fields that this value is copied to.
+fn is_host(bytes: &[u8]) -> bool {
+    let (name, port) = match bytes.strip_prefix(b"[") {
+        Some(rest) => {
+            let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
+            let (address, port) = rest.split_at(end);
+            let address = std::str::from_utf8(address).unwrap_or_default();
+            if address.parse::<std::net::Ipv6Addr>().is_err() {
+                return false;
+            }
+            (&b""[..], port.strip_prefix(b"]").unwrap_or_default())
+        }
+        None => bytes.split_at(bytes.iter().position(|byte| *byte == b':').unwrap_or(bytes.len())),
+    };
+    name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%".contains(byte))
+        && match port {
+            [] => true,
+            [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+            _ => false,
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn parts(version: Version, uri: &str, fields: &[(&str, &[u8])]) -> Parts {
+        let mut request = Request::builder().version(version).uri(uri);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn ambiguous_ends_are_refused() {
+        let cases: &[(bool, &[(&str, &[u8])])] = &[
+            (true, &[]),
+            (true, &[("content-length", b"0")]),
+            (true, &[("content-length", b"5")]),
+            (false, &[("content-length", b"+5")]),
+            (false, &[("content-length", b"-5")]),
+            (false, &[("content-length", b"")]),
+            (false, &[("content-length", b"0x5")]),
+            (false, &[("content-length", b"5, 5")]),
+            (false, &[("content-length", b"99999999999999999999")]),
+            (false, &[("content-length", b"5"), ("content-length", b"5")]),
+            (false, &[("content-length", b"5"), ("content-length", b"6")]),
+            (true, &[("transfer-encoding", b"Chunked")]),
+            (false, &[("transfer-encoding", b"chunked"), ("content-length", b"5")]),
+            (false, &[("transfer-encoding", b"gzip, chunked")]),
+            (false, &[("transfer-encoding", b"\x0bchunked")]),
+            (false, &[("transfer-encoding", b"identity")]),
+            (false, &[("transfer-encoding", b"chunked"), ("transfer-encoding", b"chunked")]),
+        ];
+        for (fine, fields) in cases {
+            // A byte that no header may hold is refused even earlier, by the parser.
+            if fields.iter().any(|(_, value)| HeaderValue::from_bytes(value).is_err()) {
+                continue;
+            }
+            let parts = parts(Version::HTTP_11, "/", fields);
+            assert_eq!(check_framing(&parts).is_ok(), *fine, "{fields:?}");
+        }
+        let old = parts(Version::HTTP_10, "/", &[("transfer-encoding", b"chunked")]);
+        assert!(check_framing(&old).is_err());
+    }
+
+    #[test]
+    fn one_valid_host_is_needed() {
+        let settled = |version, uri, hosts: &[&[u8]]| {
+            let fields: Vec<_> = hosts.iter().map(|host| ("host", *host)).collect();
+            let mut parts = parts(version, uri, &fields);
+            settle_host(&mut parts).ok().map(|()| parts.headers.get("host").cloned())
+        };
+        let host = |text: &'static str| Some(Some(HeaderValue::from_static(text)));
+        let v11 = |uri, hosts: &[&[u8]]| settled(Version::HTTP_11, uri, hosts);
+        for good in ["shop", "shop.example:8050", "192.0.2.1", "[2001:db8::1]:80", "a_b", "", "h:"]
+        {
+            assert_eq!(v11("/", &[good.as_bytes()]), host(good), "{good}");
+        }
+        for bad in [
+            "a b", "u@h", "h/x", "h:80:80", "h:http", "h:123456", "[::1", "[x]", "[::1]x", "h,i",
+            "é",
+        ] {
+            assert_eq!(v11("/", &[bad.as_bytes()]), None, "{bad}");
+        }
+        assert_eq!(v11("/", &[]), None);
+        assert_eq!(v11("/", &[b"a", b"a"]), None);
+        assert_eq!(v11("http://b/", &[b"a"]), host("b"));
+        assert_eq!(v11("http://u@b/", &[b"a"]), None);
+        assert_eq!(settled(Version::HTTP_10, "/", &[]), Some(None));
+        assert_eq!(settled(Version::HTTP_2, "http://b/", &[]), host("b"));
+        assert_eq!(settled(Version::HTTP_2, "http://b/", &[b"B"]), host("b"));
+        assert_eq!(settled(Version::HTTP_2, "http://b/", &[b"a"]), None);
+    }
+}

@@ -1,0 +1,85 @@
+//! The header rules of a proxy; `docs/headers.md` lists them field by field, and is tested.
+//!
+//! Their order is part of the protection: [`prepare_request`] refuses bad framing, drops what
+//! belongs to the last hop and says where the request came from; [`stamp`] comes after it, so that
+//! nothing a caller sends (`Connection: X-Proxy-Condition`) can touch the stamp.
+
+mod forwarded;
+mod framing;
+mod hop_by_hop;
+mod routing;
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Version};
+
+pub use self::forwarded::{Downstream, MAX_BRIDGES, append_via, check_loop, set_forwarded};
+pub use self::framing::{check_framing, settle_host};
+pub use self::hop_by_hop::{UpgradeProtocol, strip_hop_by_hop};
+pub use self::routing::{remove_condition, stamp, take_condition};
+use crate::error::ProxyError;
+
+/// Makes a request from outside fit to be forwarded, all but its routing header.
+///
+/// Returns the protocol that the caller offers to switch to; the last forwarder before the target
+/// puts it back with [`UpgradeProtocol::restore`]. Fails on requests that another server could read
+/// differently, and on loops.
+pub fn prepare_request(
+    parts: &mut Parts,
+    downstream: &Downstream,
+) -> Result<Option<UpgradeProtocol>, ProxyError> {
+    check_framing(parts)?;
+    settle_host(parts)?;
+    check_loop(&parts.headers)?;
+    // HTTP/1.0 has no Upgrade (RFC 9110 §7.8), and HTTP/2 no such header field (RFC 9113 §8.2.2).
+    let upgrade =
+        strip_hop_by_hop(&mut parts.headers).filter(|_| parts.version == Version::HTTP_11);
+    set_forwarded(&mut parts.headers, downstream);
+    append_via(&mut parts.headers, parts.version);
+    Ok(upgrade)
+}
+
+/// Makes a response fit to be forwarded, which `version` was received in.
+///
+/// Returns the protocol that a 101 switches to, for [`UpgradeProtocol::restore`].
+pub fn prepare_response(headers: &mut HeaderMap, version: Version) -> Option<UpgradeProtocol> {
+    let upgrade = strip_hop_by_hop(headers);
+    append_via(headers, version);
+    upgrade
+}
+
+/// The comma-separated elements of all lines of a field (RFC 9110 §5.6.1). Bytes, because a value
+/// need not be text, and one odd byte must not hide the elements beside it.
+fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    headers
+        .get_all(name)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|element| !element.is_empty())
+}
+
+/// Removes every field whose name, spelled with `-` for `_` and `.`, is `matching`.
+///
+/// CGI-style servers see `X_Forwarded_For` and `X-Forwarded-For` as one variable, and some
+/// frameworks map `.` too; header names are lower case in a [`HeaderMap`] already.
+fn remove_spellings(headers: &mut HeaderMap, matching: impl Fn(&HeaderName, &[u8]) -> bool) {
+    let mut spelling = Vec::with_capacity(32);
+    let found: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| {
+            spelling.clear();
+            spelling.extend(name.as_str().bytes().map(|byte| match byte {
+                b'_' | b'.' => b'-',
+                other => other,
+            }));
+            matching(name, &spelling)
+        })
+        .cloned()
+        .collect();
+    for name in found {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests;
