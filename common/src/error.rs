@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+use http_body_util::Full;
 
 /// Why a request was answered by the bridge and not by its target.
 ///
@@ -141,5 +144,94 @@ impl ProxyError {
             Self::TlsCertificate { .. } => "tls_certificate_error",
             Self::TlsProtocol { .. } => "tls_protocol_error",
         }
+    }
+
+    /// The reply to the caller of `proxy`: status, `Proxy-Status`, and a short text, or JSON where
+    /// `request` asks for it.
+    pub fn reply(&self, proxy: &'static str, request: &HeaderMap) -> Response<Full<Bytes>> {
+        let wants_json = request
+            .get(header::ACCEPT)
+            .is_some_and(|accept| accept.as_bytes().starts_with(b"application/json"));
+        let (kind, body) = match wants_json {
+            true => ("application/json", self.json(proxy)),
+            false => ("text/plain; charset=utf-8", format!("{proxy}: {self}\n")),
+        };
+        let mut reply = Response::new(Full::from(body));
+        *reply.status_mut() = self.status();
+        let headers = reply.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(PROXY_STATUS, self.proxy_status(proxy));
+        if self.status() == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        reply
+    }
+
+    fn json(&self, proxy: &str) -> String {
+        let mut json = serde_json::json!({
+            "proxy": proxy, "error": self.kind(), "message": self.to_string(),
+        })
+        .to_string();
+        json.push('\n');
+        json
+    }
+
+    /// RFC 9209 §2: one list member. The details are an RFC 8941 string: printable ASCII.
+    fn proxy_status(&self, proxy: &str) -> HeaderValue {
+        let mut status = format!("{proxy}; error={}; details=\"", self.kind());
+        for c in self.to_string().chars() {
+            match c {
+                '"' | '\\' => status.extend(['\\', c]),
+                ' '..='~' => status.push(c),
+                _ => status.push('?'),
+            }
+        }
+        status.push('"');
+        HeaderValue::from_str(&status).unwrap_or(HeaderValue::from_static("isthmus"))
+    }
+}
+
+/// RFC 9209.
+pub const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    fn unmapped() -> ProxyError {
+        ProxyError::DestinationNotFound { condition: "80\u{e9}\"50".into(), place: "B".into() }
+    }
+
+    #[tokio::test]
+    async fn replies_with_status_reason_and_text() {
+        let reply = unmapped().reply("tunnel-receive", &HeaderMap::new());
+        assert_eq!(reply.status(), StatusCode::NOT_FOUND);
+        assert_eq!(
+            reply.headers()[PROXY_STATUS],
+            "tunnel-receive; error=destination_not_found; \
+             details=\"condition \\\"80?\\\\\\\"50\\\" is not mapped in B\""
+        );
+        let text = reply.into_body().collect().await.unwrap().to_bytes();
+        assert!(text.starts_with(b"tunnel-receive: condition "), "{text:?}");
+    }
+
+    #[tokio::test]
+    async fn replies_in_json_to_who_asks_for_it() {
+        let mut request = HeaderMap::new();
+        request.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        let reply = unmapped().reply("tunnel-send", &request);
+        let json = reply.into_body().collect().await.unwrap().to_bytes();
+        let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        assert_eq!(json["error"], "destination_not_found");
+    }
+
+    #[test]
+    fn asks_to_come_back_while_there_is_no_tunnel() {
+        let error = ProxyError::DestinationUnavailable { waited: Duration::from_secs(5) };
+        let reply = error.reply("tunnel-send", &HeaderMap::new());
+        assert_eq!(reply.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(reply.headers()[header::RETRY_AFTER], "1");
     }
 }

@@ -9,6 +9,7 @@ pub mod condition;
 pub mod config;
 pub mod control;
 pub mod drain;
+pub mod edge;
 pub mod error;
 pub mod headers;
 pub mod metrics;
