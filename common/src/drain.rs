@@ -86,3 +86,10 @@ impl Drain {
         self.tasks.len()
     }
 }
+
+/// hyper spawns its HTTP/2 tasks through the drain.
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Drain {
+    fn execute(&self, task: F) {
+        self.spawn(task);
+    }
+}

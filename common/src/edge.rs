@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -12,7 +11,6 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::rt::Executor;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -87,8 +85,8 @@ where
     }
 }
 
-fn builder(drain: &Drain) -> auto::Builder<LocalExecutor> {
-    let mut builder = auto::Builder::new(LocalExecutor(drain.clone()));
+fn builder(drain: &Drain) -> auto::Builder<Drain> {
+    let mut builder = auto::Builder::new(drain.clone());
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -105,14 +103,4 @@ fn builder(drain: &Drain) -> auto::Builder<LocalExecutor> {
         .max_send_buf_size(64 * 1024)
         .auto_date_header(false);
     builder
-}
-
-/// Spawns hyper's tasks on the data thread, through the drain.
-#[derive(Clone)]
-pub struct LocalExecutor(pub Drain);
-
-impl<F: Future<Output = ()> + 'static> Executor<F> for LocalExecutor {
-    fn execute(&self, task: F) {
-        self.0.spawn(task);
-    }
 }

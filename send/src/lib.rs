@@ -1,1 +1,8 @@
 //! The `tunnel-send` end of the bridge, as a library: the binary, the tests and the benchmarks share it.
+//!
+//! [`listeners`] → [`forward`] → [`sessions`] → the tunnel.
+
+pub mod forward;
+pub mod listeners;
+pub mod metrics;
+pub mod sessions;

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct Hello {
     /// Names the process; another one at each start.
     pub instance: String,
+    /// Which of the instance's connections this is; each has a number of its own.
+    pub connection: u32,
     /// The cluster that the sender belongs to, as it claims; the peer's certificate must cover it.
     pub cluster: Option<String>,
     /// Name and release, for logs.

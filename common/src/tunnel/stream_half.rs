@@ -133,6 +133,11 @@ impl SendHalf {
         Ok(())
     }
 
+    /// Says that nothing more will be sent.
+    pub fn finish(mut self) {
+        self.send_end();
+    }
+
     /// Gives the stream up, in both directions, and says why.
     pub fn reset(&self, code: ResetCode) {
         self.connection.borrow_mut().reset(self.id, code);

@@ -1,0 +1,181 @@
+//! From a caller's request to the tunnel, and back.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Method, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tunnel_common::condition::Condition;
+use tunnel_common::drain::Drain;
+use tunnel_common::error::ProxyError;
+use tunnel_common::headers::{self, Downstream};
+use tunnel_common::tunnel::{Duplex, EncodedHead, MAX_HEAD, RecvHalf};
+
+use crate::metrics::{MappingMetrics, Metrics};
+use crate::sessions::{Answer, Outgoing, Sessions};
+
+/// The name that this end signs its own replies with.
+pub const NAME: &str = "tunnel-send";
+
+/// Forwards requests to the sessions.
+pub struct Forward {
+    sessions: Rc<Sessions>,
+    metrics: Metrics,
+    drain: Drain,
+    max_requests: usize,
+    in_flight: Rc<Cell<usize>>,
+}
+
+/// What a listener knows of the mapping that it stands for.
+pub struct Mapping {
+    /// What its requests are stamped with.
+    pub condition: Condition,
+    /// Its counters.
+    pub metrics: MappingMetrics,
+}
+
+impl Forward {
+    /// Beyond `max_requests` in flight, requests are shed.
+    pub fn new(
+        sessions: Rc<Sessions>,
+        metrics: Metrics,
+        drain: Drain,
+        max_requests: usize,
+    ) -> Self {
+        Self { sessions, metrics, drain, max_requests, in_flight: Rc::default() }
+    }
+
+    /// Answers a request that `peer` has sent to the mapping's port.
+    pub async fn call(
+        self: Rc<Self>,
+        mapping: Rc<Mapping>,
+        peer: SocketAddr,
+        mut request: Request<Incoming>,
+    ) -> Result<Response<ReplyBody>, Infallible> {
+        let permit = Permit::new(&self);
+        let on_upgrade = hyper::upgrade::on(&mut request);
+        let (mut parts, body) = request.into_parts();
+        let reply = self.forward(&mapping, peer, &mut parts, body, on_upgrade).await;
+        let reply = reply.unwrap_or_else(|error| {
+            tracing::debug!(mapping = %mapping.condition, %error, "answered by the bridge");
+            mapping.metrics.failed(&error);
+            error.reply(NAME, &parts.headers).map(Either::Left)
+        });
+        mapping.metrics.answered(reply.status());
+        Ok(reply.map(|body| ReplyBody { body, _permit: permit }))
+    }
+
+    async fn forward(
+        &self,
+        mapping: &Mapping,
+        peer: SocketAddr,
+        parts: &mut Parts,
+        body: Incoming,
+        on_upgrade: OnUpgrade,
+    ) -> Result<Response<Either<Full<Bytes>, RecvHalf>>, ProxyError> {
+        if self.in_flight.get() > self.max_requests {
+            return Err(ProxyError::ConnectionLimitReached);
+        }
+        let downstream = Downstream { peer: peer.ip(), tls: false, trust: false };
+        let upgrade = headers::prepare_request(parts, &downstream)?;
+        // A body before the switch would have to end before the new protocol begins, and no
+        // protocol in use needs that.
+        let upgrade = upgrade.filter(|_| body.is_end_stream());
+        headers::stamp(&mut parts.headers, &mapping.condition);
+        if let Some(protocol) = &upgrade {
+            protocol.restore(&mut parts.headers);
+        }
+        let request = Outgoing {
+            condition: mapping.condition.clone(),
+            head: encode(parts)?,
+            body,
+            idempotent: parts.method.is_idempotent(),
+            upgrade: upgrade.is_some(),
+        };
+        Ok(match self.sessions.send(request).await? {
+            Answer::Response(response) => response.map(Either::Right),
+            Answer::Switched(head, duplex) => {
+                self.drain.spawn(join(on_upgrade, duplex));
+                head.map(|()| Either::Left(Full::default()))
+            }
+        })
+    }
+}
+
+fn encode(parts: &Parts) -> Result<EncodedHead, ProxyError> {
+    if parts.method == Method::CONNECT {
+        return Err(ProxyError::HttpRequest("CONNECT is for proxies; this is a service".into()));
+    }
+    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    EncodedHead::request(&parts.method, target, &parts.headers)
+        .map_err(|_| ProxyError::RequestHeadTooLarge { limit: MAX_HEAD })
+}
+
+/// Copies bytes both ways after a switch of protocols, until either side ends.
+async fn join(on_upgrade: OnUpgrade, mut duplex: Duplex) {
+    match on_upgrade.await {
+        Ok(upgraded) => {
+            let mut upgraded = TokioIo::new(upgraded);
+            // How it ends is between the two; both are told by the end itself.
+            let _ = tokio::io::copy_bidirectional(&mut upgraded, &mut duplex).await;
+        }
+        Err(error) => tracing::debug!(%error, "the caller left before it switched protocols"),
+    }
+}
+
+/// The body of a reply: a short text of the bridge's own, or what comes through the tunnel.
+pub struct ReplyBody {
+    body: Either<Full<Bytes>, RecvHalf>,
+    _permit: Permit,
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Counts a request as in flight until its reply has been sent or dropped.
+struct Permit {
+    in_flight: Rc<Cell<usize>>,
+    metrics: Metrics,
+}
+
+impl Permit {
+    fn new(forward: &Forward) -> Self {
+        forward.in_flight.update(|count| count + 1);
+        forward.metrics.in_flight.inc();
+        Self { in_flight: Rc::clone(&forward.in_flight), metrics: forward.metrics.clone() }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.in_flight.update(|count| count - 1);
+        self.metrics.in_flight.dec();
+    }
+}
