@@ -146,13 +146,9 @@ impl ProxyError {
         }
     }
 
-    /// The reply to the caller of `proxy`: status, `Proxy-Status`, and a short text, or JSON where
-    /// `request` asks for it.
-    pub fn reply(&self, proxy: &'static str, request: &HeaderMap) -> Response<Full<Bytes>> {
-        let wants_json = request
-            .get(header::ACCEPT)
-            .is_some_and(|accept| accept.as_bytes().starts_with(b"application/json"));
-        let (kind, body) = match wants_json {
+    /// The reply to a caller of `proxy`: status, `Proxy-Status`, and a short text or JSON.
+    pub fn reply(&self, proxy: &'static str, json: bool) -> Response<Full<Bytes>> {
+        let (kind, body) = match json {
             true => ("application/json", self.json(proxy)),
             false => ("text/plain; charset=utf-8", format!("{proxy}: {self}\n")),
         };
@@ -191,6 +187,13 @@ impl ProxyError {
     }
 }
 
+/// Whether a request asks for errors in JSON: its `Accept` begins with `application/json`.
+pub fn wants_json(request: &HeaderMap) -> bool {
+    request
+        .get(header::ACCEPT)
+        .is_some_and(|accept| accept.as_bytes().starts_with(b"application/json"))
+}
+
 /// RFC 9209.
 pub const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
@@ -206,7 +209,7 @@ mod tests {
 
     #[tokio::test]
     async fn replies_with_status_reason_and_text() {
-        let reply = unmapped().reply("tunnel-receive", &HeaderMap::new());
+        let reply = unmapped().reply("tunnel-receive", false);
         assert_eq!(reply.status(), StatusCode::NOT_FOUND);
         assert_eq!(
             reply.headers()[PROXY_STATUS],
@@ -221,7 +224,8 @@ mod tests {
     async fn replies_in_json_to_who_asks_for_it() {
         let mut request = HeaderMap::new();
         request.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        let reply = unmapped().reply("tunnel-send", &request);
+        assert!(wants_json(&request) && !wants_json(&HeaderMap::new()));
+        let reply = unmapped().reply("tunnel-send", true);
         let json = reply.into_body().collect().await.unwrap().to_bytes();
         let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
         assert_eq!(json["error"], "destination_not_found");
@@ -230,7 +234,7 @@ mod tests {
     #[test]
     fn asks_to_come_back_while_there_is_no_tunnel() {
         let error = ProxyError::DestinationUnavailable { waited: Duration::from_secs(5) };
-        let reply = error.reply("tunnel-send", &HeaderMap::new());
+        let reply = error.reply("tunnel-send", false);
         assert_eq!(reply.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(reply.headers()[header::RETRY_AFTER], "1");
     }

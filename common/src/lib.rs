@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod backoff;
+pub mod cli;
 pub mod condition;
 pub mod config;
 pub mod control;
@@ -14,5 +15,6 @@ pub mod error;
 pub mod headers;
 pub mod metrics;
 pub mod ready;
+pub mod switch;
 pub mod telemetry;
 pub mod tunnel;

@@ -14,12 +14,12 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tunnel_common::condition::Condition;
 use tunnel_common::drain::Drain;
-use tunnel_common::error::ProxyError;
+use tunnel_common::error::{self, ProxyError};
 use tunnel_common::headers::{self, Downstream};
-use tunnel_common::tunnel::{Duplex, EncodedHead, MAX_HEAD, RecvHalf};
+use tunnel_common::switch;
+use tunnel_common::tunnel::{EncodedHead, MAX_HEAD, RecvHalf};
 
 use crate::metrics::{MappingMetrics, Metrics};
 use crate::sessions::{Answer, Outgoing, Sessions};
@@ -65,11 +65,12 @@ impl Forward {
         let permit = Permit::new(&self);
         let on_upgrade = hyper::upgrade::on(&mut request);
         let (mut parts, body) = request.into_parts();
+        let json = error::wants_json(&parts.headers);
         let reply = self.forward(&mapping, peer, &mut parts, body, on_upgrade).await;
         let reply = reply.unwrap_or_else(|error| {
             tracing::debug!(mapping = %mapping.condition, %error, "answered by the bridge");
             mapping.metrics.failed(&error);
-            error.reply(NAME, &parts.headers).map(Either::Left)
+            error.reply(NAME, json).map(Either::Left)
         });
         mapping.metrics.answered(reply.status());
         Ok(reply.map(|body| ReplyBody { body, _permit: permit }))
@@ -105,7 +106,7 @@ impl Forward {
         Ok(match self.sessions.send(request).await? {
             Answer::Response(response) => response.map(Either::Right),
             Answer::Switched(head, duplex) => {
-                self.drain.spawn(join(on_upgrade, duplex));
+                self.drain.spawn(switch::join(on_upgrade, duplex));
                 head.map(|()| Either::Left(Full::default()))
             }
         })
@@ -119,18 +120,6 @@ fn encode(parts: &Parts) -> Result<EncodedHead, ProxyError> {
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     EncodedHead::request(&parts.method, target, &parts.headers)
         .map_err(|_| ProxyError::RequestHeadTooLarge { limit: MAX_HEAD })
-}
-
-/// Copies bytes both ways after a switch of protocols, until either side ends.
-async fn join(on_upgrade: OnUpgrade, mut duplex: Duplex) {
-    match on_upgrade.await {
-        Ok(upgraded) => {
-            let mut upgraded = TokioIo::new(upgraded);
-            // How it ends is between the two; both are told by the end itself.
-            let _ = tokio::io::copy_bidirectional(&mut upgraded, &mut duplex).await;
-        }
-        Err(error) => tracing::debug!(%error, "the caller left before it switched protocols"),
-    }
 }
 
 /// The body of a reply: a short text of the bridge's own, or what comes through the tunnel.

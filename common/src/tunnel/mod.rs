@@ -18,6 +18,7 @@ mod session;
 mod stream;
 mod stream_half;
 mod transport;
+mod url;
 mod window;
 
 pub use self::connection::Side;
@@ -30,3 +31,4 @@ pub use self::limits::Limits;
 pub use self::session::{Incoming, Session};
 pub use self::stream_half::{RecvHalf, SendBodyError, SendHalf};
 pub use self::transport::{Acceptor, ConnectError, Connector, Peer};
+pub use self::url::{InvalidTunnelUrl, TunnelScheme, TunnelUrl};

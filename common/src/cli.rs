@@ -1,0 +1,133 @@
+//! What the command lines of both binaries share.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use clap::Parser;
+use tokio::runtime::LocalRuntime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::telemetry::LogArgs;
+
+/// The flags that both binaries have.
+#[derive(Clone, Debug, clap::Args)]
+pub struct BaseArgs {
+    /// The mappings: the `config.json` that both ends share. Changes are taken up while it runs.
+    #[arg(long, value_name = "FILE", env = "ISTHMUS_CONFIG")]
+    pub config: PathBuf,
+
+    /// Where `/livez`, `/readyz` and `/metrics` are served; nowhere unless given.
+    #[arg(long, value_name = "ADDRESS:PORT", env = "ISTHMUS_ADMIN")]
+    pub admin: Option<SocketAddr>,
+
+    /// How long requests in flight may take to finish after SIGTERM or SIGINT; a second signal
+    /// ends at once.
+    #[arg(long, value_name = "DURATION", env = "ISTHMUS_DRAIN_TIMEOUT", default_value = "30s",
+          value_parser = humantime::parse_duration)]
+    pub drain_timeout: Duration,
+
+    /// What to log, and how.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// Reads the command line. A mistake ends the process with status 2 and one line that says what
+/// and what to do.
+pub fn parse<T: Parser>() -> T {
+    T::try_parse().unwrap_or_else(|error| {
+        if !error.use_stderr() {
+            error.exit();
+        }
+        complain(&one_line(&error.render().to_string()));
+        std::process::exit(2);
+    })
+}
+
+/// Ends `main`: with status 0, or 1 and the error in one line.
+pub fn finish(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Validates a config file and says what it maps, without starting anything.
+#[expect(clippy::print_stdout, reason = "the command's result")]
+pub fn check(file: &Path) -> anyhow::Result<()> {
+    let config = Config::load(file)?;
+    println!("{}: {} mappings, all valid", file.display(), config.routes().len());
+    Ok(())
+}
+
+/// Runs `serve` on the data thread, a runtime of its own. The token that it is given is cancelled
+/// at the first SIGTERM or SIGINT; at the second the process ends at once.
+pub fn run<F>(serve: impl FnOnce(CancellationToken) -> F) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let runtime = LocalRuntime::new().context("cannot start a runtime")?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut next = async || tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        };
+        let twice = async {
+            next().await;
+            tracing::info!("asked to end; finishing the requests in flight");
+            stop.cancel();
+            next().await;
+        };
+        tokio::select! {
+            result = serve(stop.clone()) => result,
+            () = twice => Err(anyhow!("ended by a second signal, with requests in flight")),
+        }
+    })
+}
+
+#[expect(clippy::print_stderr, reason = "the log may not be running")]
+fn complain(text: &str) {
+    let name = std::env::args().next().unwrap_or_default();
+    let name = Path::new(&name).file_name().unwrap_or_default();
+    eprintln!("{}: {text}", name.display());
+}
+
+/// clap's message without its usage section.
+fn one_line(message: &str) -> String {
+    let lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
+    let kept = lines.take_while(|line| {
+        !line.starts_with("Usage:") && !line.starts_with("For more information")
+    });
+    let mut text = kept.collect::<Vec<_>>().join(" ");
+    text.push_str("; --help shows all flags");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_is_told_in_one_line() {
+        #[derive(Debug, Parser)]
+        struct Cli {
+            #[arg(long)]
+            _port: u16,
+        }
+        let error = Cli::try_parse_from(["x", "--prot", "1"]).unwrap_err();
+        let text = one_line(&error.render().to_string());
+        assert!(text.starts_with("error: unexpected argument '--prot' found"), "{text}");
+        assert!(!text.contains('\n') && !text.contains("Usage"), "{text}");
+    }
+}

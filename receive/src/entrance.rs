@@ -1,0 +1,82 @@
+//! The plain entrance: requests that bring their condition, and tunnels that `ssh -R` carries here.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tunnel_common::drain::Drain;
+use tunnel_common::edge;
+use tunnel_common::tunnel::Peer;
+
+use crate::forward::Forward;
+use crate::sessions::Sessions;
+
+/// How long a connection may say nothing at its beginning.
+const FIRST_BYTE: Duration = Duration::from_secs(60);
+
+/// Listens for both kinds and tells them apart by the first byte: no HTTP begins with 0.
+pub struct Entrance {
+    listener: TcpListener,
+    forward: Rc<Forward>,
+    sessions: Rc<Sessions>,
+    drain: Drain,
+}
+
+impl Entrance {
+    /// Opens the entrance. Whoever reaches it may name any condition, so `address` should be one
+    /// that only trusted callers reach.
+    pub async fn bind(
+        address: SocketAddr,
+        forward: Rc<Forward>,
+        sessions: Rc<Sessions>,
+        drain: Drain,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        Ok(Self { listener, forward, sessions, drain })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until the drain is asked.
+    pub async fn serve(self) {
+        let mut connections = 0;
+        loop {
+            let (stream, peer) = tokio::select! {
+                () = self.drain.asked() => return,
+                accepted = edge::accept(&self.listener, "entrance") => accepted,
+            };
+            connections += 1;
+            let (forward, sessions) = (Rc::clone(&self.forward), Rc::clone(&self.sessions));
+            let drain = self.drain.clone();
+            self.drain.spawn(async move {
+                match timeout(FIRST_BYTE, is_tunnel(&stream)).await {
+                    Ok(Ok(true)) => {
+                        let peer = Peer { address: peer.to_string(), names: Vec::new() };
+                        let end = sessions.serve(stream, peer.clone(), connections).await;
+                        tracing::info!(%peer, reason = %end, "tunnel ended");
+                    }
+                    Ok(Ok(false)) => {
+                        let call = |request| Rc::clone(&forward).call(peer, request);
+                        edge::serve(stream, service_fn(call), &drain).await;
+                    }
+                    _ => tracing::debug!(%peer, "a connection said nothing"),
+                }
+            });
+        }
+    }
+}
+
+async fn is_tunnel(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0];
+    match stream.peek(&mut first).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(first == [0]),
+    }
+}

@@ -1,0 +1,61 @@
+//! What `tunnel-receive` counts.
+
+use http::StatusCode;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use tunnel_common::error::ProxyError;
+
+/// All metrics of this end. Clones share them.
+#[derive(Clone, Default)]
+pub struct Metrics {
+    /// Sessions that are up now.
+    pub sessions: Gauge,
+    /// Sessions that have come up since the start.
+    pub sessions_begun: Counter,
+    /// Dials that failed since the start.
+    pub dials_failed: Counter,
+    requests: Family<RequestLabels, Counter>,
+    errors: Family<ErrorLabels, Counter>,
+}
+
+/// The mapping is not a label here: `tunnel-send` counts by mapping, and a request that names an
+/// unknown one must not be able to add labels.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct RequestLabels {
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ErrorLabels {
+    error: &'static str,
+}
+
+impl Metrics {
+    /// Makes them visible on the admin address.
+    pub fn register(&self, to: &tunnel_common::metrics::Metrics) {
+        to.register("sessions", "Tunnels that are up", self.sessions.clone());
+        to.register("sessions_begun", "Tunnels that have come up", self.sessions_begun.clone());
+        to.register("dials_failed", "Dials that failed", self.dials_failed.clone());
+        to.register("requests", "Requests answered, by class of status", self.requests.clone());
+        to.register("errors", "Requests that the bridge answered itself", self.errors.clone());
+    }
+
+    /// Counts an answered request.
+    pub fn answered(&self, status: StatusCode) {
+        let code = match status.as_u16() / 100 {
+            1 => "1xx",
+            2 => "2xx",
+            3 => "3xx",
+            4 => "4xx",
+            _ => "5xx",
+        };
+        self.requests.get_or_create(&RequestLabels { code }).inc();
+    }
+
+    /// Counts a request that the bridge had to answer itself.
+    pub fn failed(&self, error: &ProxyError) {
+        self.errors.get_or_create(&ErrorLabels { error: error.kind() }).inc();
+    }
+}
