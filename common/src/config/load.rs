@@ -20,7 +20,9 @@ pub enum LoadError {
     #[error(transparent)]
     Problems(#[from] Problems),
     /// The file is there but cannot be read.
-    #[error("{}: cannot be read: {reason}: make it a file that this process may read", .path.display())]
+    #[error(
+        "{}: cannot be read: {reason}: make it a file that this process may read", .path.display()
+    )]
     Unreadable {
         /// The file.
         path: PathBuf,

@@ -3,8 +3,9 @@
 //! A [`Config`] is an immutable snapshot. A request takes one snapshot when it starts and keeps it
 //! to its end, so a reload never changes a request half-way.
 //!
-//! `document` names the fields, `reader` and `object` walk through the text and note every mistake, `value`
-//! and `target` read single values, `parse` joins them into routes; [`watch`] reloads.
+//! `document` names the fields, `reader` and `object` walk through the text and note every
+//! mistake, `value` and `target` read single values, `parse` joins them into routes; [`watch`]
+//! reloads.
 
 mod document;
 mod load;
@@ -13,6 +14,7 @@ mod parse;
 mod problem;
 mod reader;
 mod route;
+mod scalar;
 mod target;
 mod value;
 pub mod watch;

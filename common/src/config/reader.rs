@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 
 use super::object::Object;
 use super::problem::{Problem, Problems};
-use super::value::{Scalar, Value};
+use super::scalar::Scalar;
+use super::value::Value;
 
 /// JSON that is to be read as a `T`, still as written: deserialising it never fails, and its place
 /// in the text is known.
@@ -114,19 +115,20 @@ impl<'a> Reader<'a> {
         path: impl fmt::Display,
         message: impl fmt::Display,
     ) {
-        let line = line(self.text, raw);
+        let line = self.line(raw);
         self.problems.add(|| Problem {
             file: self.file.clone(),
-            line: line(),
+            line: line.number(),
             column: None,
             path: path.to_string(),
             message: message.to_string(),
         });
     }
 
-    /// The line, from 1, where `raw`, a slice of the text, begins.
-    pub(super) fn line(&self, raw: &str) -> usize {
-        line(self.text, raw)()
+    /// The line where `raw`, a slice of the text, begins.
+    pub(super) fn line(&self, raw: &str) -> Line<'a> {
+        let offset = raw.as_ptr().addr().saturating_sub(self.text.as_ptr().addr());
+        Line { before: self.text.get(..offset).unwrap_or_default() }
     }
 
     /// `value` if nothing was noted.
@@ -135,8 +137,21 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Counts the lines up to `raw` when it is asked to.
-fn line(text: &str, raw: &str) -> impl FnOnce() -> usize {
-    let offset = raw.as_ptr().addr().saturating_sub(text.as_ptr().addr());
-    move || 1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+/// A line of the text, displayed as its number. That is counted only when asked for: most mistakes
+/// of a flood are never shown.
+pub(super) struct Line<'a> {
+    before: &'a str,
+}
+
+impl Line<'_> {
+    /// Counted from 1.
+    fn number(&self) -> usize {
+        1 + self.before.bytes().filter(|byte| *byte == b'\n').count()
+    }
+}
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.number().fmt(f)
+    }
 }

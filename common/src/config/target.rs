@@ -8,7 +8,8 @@ use rustls::pki_types::ServerName;
 use schemars::{Schema, json_schema};
 
 use super::route::{Scheme, Target, TargetTls};
-use super::value::{Port, Scalar, Value};
+use super::scalar::Scalar;
+use super::value::{Port, Value};
 
 /// The target without its TLS settings, which are a field of their own.
 impl Value for Target {

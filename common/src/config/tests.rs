@@ -149,5 +149,6 @@ const REFUSED_TARGETS: &[(&str, &str, Schema)] = &[
     ("http://demo/?token=s3cret", r#""http://***" has a query"#, Schema::Refuses),
     ("http://me:s3cret@demo", r#""http://***" carries a user name or password"#, Schema::Refuses),
     ("http://me:s3/cret@demo", r#""http://***" "#, Schema::Accepts),
+    ("me:s3cret@http://demo", r#""***" has a scheme"#, Schema::Refuses),
     ("ftp://me:s3cret@demo", r#""ftp://***" has a scheme"#, Schema::Refuses),
 ];

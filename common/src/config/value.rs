@@ -1,16 +1,15 @@
 //! The values of `config.json`, each with its reading and its JSON Schema side by side.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use http::header::HeaderValue;
 use rustls::pki_types::ServerName;
 use schemars::{Schema, json_schema};
-use serde_json::value::RawValue;
 
 use super::route::HostPolicy;
+use super::scalar::Scalar;
 use super::target;
 
 /// A value that is written as one text or number.
@@ -21,79 +20,6 @@ pub(super) trait Value: Sized {
     /// Reads it. The error ends a sentence that begins with what was written: what is wrong with
     /// it, and what to write.
     fn parse(written: &Scalar<'_>) -> Result<Self, Cow<'static, str>>;
-}
-
-/// JSON as far as a [`Value`] cares. Display quotes it for a message, without what may be secret.
-pub(super) enum Scalar<'a> {
-    Text(String),
-    Number(&'a str),
-    /// Neither; named for messages.
-    Other(&'static str),
-}
-
-impl<'a> From<&'a RawValue> for Scalar<'a> {
-    fn from(raw: &'a RawValue) -> Self {
-        match raw.get().as_bytes().first() {
-            Some(b'"') => match serde_json::from_str(raw.get()) {
-                Ok(text) => Self::Text(text),
-                Err(_) => Self::Other("a text with a broken escape"),
-            },
-            Some(b'{') => Self::Other("an object"),
-            Some(b'[') => Self::Other("a list"),
-            Some(b't') => Self::Other("true"),
-            Some(b'f') => Self::Other("false"),
-            Some(b'n') => Self::Other("null"),
-            _ => Self::Number(raw.get()),
-        }
-    }
-}
-
-impl Scalar<'_> {
-    /// The text, if it is one.
-    pub(super) fn text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            Self::Number(_) | Self::Other(_) => None,
-        }
-    }
-
-    /// The text or number as written, for values that may be either.
-    fn text_or_number(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            Self::Number(number) => Some(number),
-            Self::Other(_) => None,
-        }
-    }
-}
-
-impl fmt::Display for Scalar<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// Enough to recognise a value in one line of a log.
-        const SHOWN: usize = 80;
-        match self {
-            Self::Text(text) => {
-                let shown = match text.find(['@', '?', '#']) {
-                    None => Cow::Borrowed(text.as_str()),
-                    // A password or token may be on either side of these.
-                    Some(_) => match text.split_once("://") {
-                        Some((scheme, _)) => format!("{scheme}://***").into(),
-                        None => Cow::Borrowed("***"),
-                    },
-                };
-                match shown.char_indices().nth(SHOWN) {
-                    None => write!(f, "{shown:?}"),
-                    Some(_) => write!(
-                        f,
-                        "{:?}",
-                        shown.chars().take(SHOWN).chain(['…']).collect::<String>()
-                    ),
-                }
-            }
-            Self::Number(number) => f.write_str(number.get(..SHOWN).unwrap_or(number)),
-            Self::Other(kind) => f.write_str(kind),
-        }
-    }
 }
 
 /// A port that can be listened on; never 0.
@@ -152,7 +78,11 @@ impl Value for Name {
 
 impl Value for HostPolicy {
     fn schema() -> Schema {
-        json_schema!({ "type": "string", "minLength": 1, "examples": ["caller", "target", "demo.example:8080"] })
+        json_schema!({
+            "type": "string",
+            "minLength": 1,
+            "examples": ["caller", "target", "demo.example:8080"],
+        })
     }
 
     fn parse(written: &Scalar<'_>) -> Result<Self, Cow<'static, str>> {

@@ -60,9 +60,9 @@ struct Watcher {
     status: watch::Sender<Status>,
     /// The file at the last look.
     stamp: Option<Stamp>,
-    /// The digest of what was found once and is not confirmed yet.
+    /// The digest (or error) that was found once and is not confirmed yet.
     candidate: Option<String>,
-    /// The digest of what was applied or refused last.
+    /// The digest (or error) that was applied or refused last.
     settled: String,
 }
 
@@ -102,21 +102,31 @@ impl Watcher {
             return;
         };
         self.stamp = found.stamp;
-        let Some(content) = found.content else { return };
-        let digest = match &content {
+        if let Some(content) = found.content.filter(|content| self.is_confirmed(content)) {
+            self.take_up(content);
+        }
+    }
+
+    /// Whether `content` is new and was found by the look before, too.
+    fn is_confirmed(&mut self, content: &io::Result<Vec<u8>>) -> bool {
+        let found = match content {
             Ok(bytes) => digest_of(bytes),
             Err(error) => error.to_string(),
         };
-        if digest == self.settled {
+        if found == self.settled {
             self.candidate = None;
-            return;
+            return false;
         }
-        if self.candidate.as_ref() != Some(&digest) {
-            self.candidate = Some(digest);
-            return;
+        if self.candidate.as_ref() != Some(&found) {
+            self.candidate = Some(found);
+            return false;
         }
         self.candidate = None;
-        self.settled = digest;
+        self.settled = found;
+        true
+    }
+
+    fn take_up(&self, content: io::Result<Vec<u8>>) {
         let config = content
             .map_err(|reason| LoadError::reading(&self.path, reason))
             .and_then(|bytes| Ok(Config::from_bytes(&bytes, &self.path)?));
@@ -176,11 +186,12 @@ impl Found {
             Err(error) => return Self { stamp: None, content: Some(Err(error)) },
         };
         let stamp = Stamp::from(&metadata);
-        let content = match known == Some(stamp) && stamp.age() >= settle {
-            true => None,
-            false => Some(load::read(path)),
-        };
-        Self { stamp: Some(stamp), content }
+        if known == Some(stamp) && stamp.age() >= settle {
+            return Self { stamp: known, content: None };
+        }
+        let content = load::read(path);
+        // A failure may pass without a trace in the file.
+        Self { stamp: content.is_ok().then_some(stamp), content: Some(content) }
     }
 }
 

@@ -182,6 +182,10 @@ fn a_flood_of_mistakes_is_cut_and_counted() {
     let problems = parse(&format!(r#"{{"data":[{}1]}}"#, "1,".repeat(9_999))).expect_err("numbers");
     assert_eq!((problems.iter().len(), problems.count()), (Problems::MAX, 10_000));
     assert!(problems.to_string().ends_with("\nand 9900 more problems"));
+
+    let same_port = r#"{"port":1,"remoteIP":"http://demo"},"#.repeat(9_999);
+    let problems = parse(&format!(r#"{{"data":[{same_port}{{}}]}}"#)).expect_err("duplicates");
+    assert_eq!(problems.count(), 10_000);
 }
 
 #[test]

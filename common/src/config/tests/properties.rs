@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use proptest::sample::{Index, select};
 use serde_json::{Value, json};
 
 use super::*;
@@ -38,7 +39,7 @@ fn expected() -> impl Strategy<Value = Expected> {
     let schemes = [("http", Scheme::Http), ("https", Scheme::Https), ("h2c", Scheme::H2c)].to_vec();
     let authority = "[a-z]([a-z0-9-]{0,20}[a-z0-9])?(\\.[a-z]{1,9}){0,3}(:[1-9][0-9]{0,3})?";
     (
-        proptest::sample::select(schemes),
+        select(schemes),
         authority,
         "(/[!-~&&[^/?#@\"\\\\]]{1,9}){0,3}",
         proptest::option::of(authority),
@@ -83,8 +84,8 @@ proptest! {
             prop_assert_eq!(&route.host, &host_policy(expected.host.as_deref()));
             let timeout = expected.timeout.map_or(Duration::from_secs(300), Duration::from_millis);
             prop_assert_eq!(route.timeout, timeout);
-            let connect = expected.connect_timeout.map_or(Duration::from_secs(5), Duration::from_secs);
-            prop_assert_eq!(route.connect_timeout, connect);
+            let seconds = expected.connect_timeout.unwrap_or(5);
+            prop_assert_eq!(route.connect_timeout, Duration::from_secs(seconds));
         }
     }
 
@@ -103,7 +104,7 @@ proptest! {
     #[test]
     fn a_damaged_document_is_a_config_or_has_problems(
         mappings in documents(),
-        places in proptest::collection::vec((any::<proptest::sample::Index>(), "[\\x00-~]{0,2}"), 1..4),
+        places in proptest::collection::vec((any::<Index>(), "[\\x00-~]{0,2}"), 1..4),
     ) {
         let mut text: Vec<char> = json(&mappings).chars().collect();
         for (place, instead) in places {
