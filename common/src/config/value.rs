@@ -1,0 +1,165 @@
+//! The values of `config.json`, each with its reading and its JSON Schema side by side.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::header::HeaderValue;
+use rustls::pki_types::ServerName;
+use schemars::{Schema, json_schema};
+
+use super::route::HostPolicy;
+use super::scalar::Scalar;
+use super::target;
+
+/// A value that is written as one text or number.
+pub(super) trait Value: Sized {
+    /// What may be written.
+    fn schema() -> Schema;
+
+    /// Reads it. The error ends a sentence that begins with what was written: what is wrong with
+    /// it, and what to write.
+    fn parse(written: &Scalar<'_>) -> Result<Self, Cow<'static, str>>;
+}
+
+/// A port that can be listened on; never 0.
+pub(super) struct Port(pub(super) u16);
+
+impl Port {
+    /// Matches 1 to 65535.
+    const PATTERN: &str =
+        "^([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$";
+
+    /// Decimal digits without sign and leading zeros: a port has one spelling.
+    pub(super) fn from_digits(digits: &str) -> Option<Self> {
+        match digits.starts_with(['+', '0']) {
+            true => None,
+            false => digits.parse().ok().map(Self),
+        }
+    }
+}
+
+impl Value for Port {
+    fn schema() -> Schema {
+        json_schema!({ "anyOf": [
+            { "type": "string", "pattern": Self::PATTERN },
+            { "type": "integer", "minimum": 1, "maximum": u16::MAX },
+        ] })
+    }
+
+    fn parse(written: &Scalar<'_>) -> Result<Self, Cow<'static, str>> {
+        written
+            .text_or_number()
+            .and_then(Self::from_digits)
+            .ok_or("is not a port: write a number from 1 to 65535".into())
+    }
+}
+
+/// A name that Kubernetes takes for a Service: a label of RFC 1035 §2.3.1 in lower case.
+pub(super) struct Name(pub(super) String);
+
+impl Value for Name {
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$" })
+    }
+
+    fn parse(written: &Scalar<'_>) -> Result<Self, Cow<'static, str>> {
+        let is_label = |text: &&str| {
+            text.len() <= 63
+                && text.starts_with(|first: char| first.is_ascii_lowercase())
+                && !text.ends_with('-')
+                && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+        };
+        written.text().filter(is_label).map(|text| Self(text.into())).ok_or(
+            "is not a name: write 1 to 63 of a-z, 0-9 and -, first a letter, last no -".into(),
+        )
+    }
+}
+
+impl Value for HostPolicy {
+    fn schema() -> Schema {
+        json_schema!({
+            "type": "string",
+            "minLength": 1,
+            "examples": ["caller", "target", "demo.example:8080"],
+        })
+    }
+
+    fn parse(written: &Scalar<'_>) -> Result<Self, Cow<'static, str>> {
+        match written.text() {
+            None => Err("is not a host: write \"caller\", \"target\" or a host to send".into()),
+            Some(text) if text.eq_ignore_ascii_case("caller") => Ok(Self::Caller),
+            Some(text) if text.eq_ignore_ascii_case("target") => Ok(Self::Target),
+            Some(text) => HeaderValue::from_str(target::authority(text)?.as_str())
+                .map(Self::Fixed)
+                .map_err(|_| "cannot be sent as a Host: write a host".into()),
+        }
+    }
+}
+
+impl Value for Duration {
+    fn schema() -> Schema {
+        json_schema!({ "anyOf": [
+            { "type": "string", "pattern": "^([0-9]+|([0-9]+(ms|s|m|h))+)$" },
+            { "type": "number", "exclusiveMinimum": 0, "maximum": MAX_DURATION.as_secs() },
+        ] })
+    }
+
+    fn parse(written: &Scalar<'_>) -> Result<Self, Cow<'static, str>> {
+        let duration = match written {
+            Scalar::Text(text) => duration_from_text(text),
+            Scalar::Number(number) => {
+                number.parse().ok().and_then(|seconds| Self::try_from_secs_f64(seconds).ok())
+            }
+            Scalar::Other(_) => None,
+        };
+        duration.filter(|duration| !duration.is_zero() && *duration <= MAX_DURATION).ok_or(
+            "is not a duration: write seconds or a text such as \"500ms\", \"30s\", \"5m\" or \
+             \"1h30m\", over 0 and at most 24h"
+                .into(),
+        )
+    }
+}
+
+/// A day: longer waits hide that something is wrong.
+const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Whole seconds, or numbers with the units that Go writes too; `humantime` knows more, which
+/// others would read differently (a `M` is a month).
+fn duration_from_text(text: &str) -> Option<Duration> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().ok().map(Duration::from_secs);
+    }
+    let mut units = text.split(|c: char| c.is_ascii_digit()).filter(|unit| !unit.is_empty());
+    match units.all(|unit| matches!(unit, "ms" | "s" | "m" | "h")) {
+        true => humantime::parse_duration(text).ok(),
+        false => None,
+    }
+}
+
+/// The file of [`TargetTls::ca`](super::TargetTls::ca), as written.
+impl Value for PathBuf {
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "minLength": 1 })
+    }
+
+    fn parse(written: &Scalar<'_>) -> Result<Self, Cow<'static, str>> {
+        match written.text() {
+            Some(text) if !text.is_empty() && !text.contains('\0') => Ok(text.into()),
+            _ => Err("is not a file: write the path of a PEM file".into()),
+        }
+    }
+}
+
+impl Value for ServerName<'static> {
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "minLength": 1 })
+    }
+
+    fn parse(written: &Scalar<'_>) -> Result<Self, Cow<'static, str>> {
+        written
+            .text()
+            .and_then(|text| Self::try_from(text.to_owned()).ok())
+            .ok_or("is not a server name: write a DNS name or an IP address".into())
+    }
+}
