@@ -7,4 +7,5 @@ pub mod condition;
 pub mod config;
 pub mod drain;
 pub mod error;
+pub mod keys;
 pub mod tunnel;
