@@ -13,6 +13,7 @@ pub mod drain;
 pub mod edge;
 pub mod error;
 pub mod headers;
+pub mod keys;
 pub mod metrics;
 pub mod ready;
 pub mod switch;

@@ -6,3 +6,4 @@ pub mod forward;
 pub mod listeners;
 pub mod metrics;
 pub mod sessions;
+pub mod tunnel;

@@ -5,6 +5,9 @@
 //! without input and output ([`connection`]); [`driver`] joins the two. The protocol is specified
 //! in `docs/tunnel-protocol.md`.
 
+pub mod pipe;
+pub mod tls;
+
 mod connection;
 mod driver;
 mod duplex;

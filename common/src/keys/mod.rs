@@ -1,0 +1,88 @@
+//! The files that prove who is who: made once by [`generate`], read at start and after a rotation.
+//!
+//! Each end gets one folder, for `--keys DIR`. TLS and SSH files lie side by side, so that the
+//! transport can change without new keys. The private CA issues nothing but these certificates.
+
+use std::io;
+use std::path::PathBuf;
+
+mod authority;
+mod files;
+mod generate;
+mod ssh;
+mod tls;
+
+pub use self::files::read_private;
+pub use self::generate::{Summary, generate};
+pub use self::tls::TlsKeys;
+
+/// Why keys could not be made or read.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// The cluster cannot be the name in a certificate.
+    #[error("the cluster {0:?} is not a DNS name: use letters, digits, `-` and `.`")]
+    Cluster(String),
+    /// The cluster has keys already.
+    #[error("the cluster {cluster} has keys already (a line in {path}): choose another --cluster")]
+    ClusterExists {
+        /// The cluster.
+        cluster: String,
+        /// The `authorized_keys` file that lists it.
+        path: PathBuf,
+    },
+    /// The cryptographic library failed.
+    #[error("cannot make keys: {0}")]
+    Crypto(String),
+    /// A file of that name exists.
+    #[error("{0} exists and is not overwritten: remove it, or choose another --out")]
+    Exists(PathBuf),
+    /// The content of a file is not what its name says.
+    #[error("{path}: {reason}")]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A server's name is neither a DNS name nor an IP address.
+    #[error("the name {0:?} is neither a DNS name nor an IP address")]
+    Name(String),
+    /// A further cluster was asked for, under a name that the server's certificate does not have.
+    #[error("{path} is not for {name}: make all keys anew in another --out, with --name {name}")]
+    NameMissing {
+        /// The server's certificate.
+        path: PathBuf,
+        /// The name it lacks.
+        name: String,
+    },
+    /// No name was given for the server.
+    #[error("no server name: give each name or address that is dialled with --name")]
+    NoNames,
+    /// A private key is open to others than its owner.
+    #[error("{path} is open to others (mode {mode:04o}): chmod 600 {path}")]
+    Permissions {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The folder holds the folders of both ends instead of the files of one.
+    #[error("{0} is the folder that `keys` made, not one end's: use {0}/send or {0}/receive")]
+    WholeFolder(PathBuf),
+    /// A file or folder cannot be written.
+    #[error("cannot write {path}")]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}

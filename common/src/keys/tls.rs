@@ -1,0 +1,68 @@
+//! The TLS part of one end's keys.
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::KeysError;
+use super::files::{read_private, read_public};
+
+/// One end's TLS identity and whom it trusts: `tls.crt`, `tls.key` and `ca.crt` of a folder.
+///
+/// Two are equal if all three files say the same.
+#[derive(Eq, PartialEq)]
+pub struct TlsKeys {
+    /// This end's certificate, and intermediate ones if there are any.
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    /// The private key of the first certificate.
+    pub(crate) key: PrivateKeyDer<'static>,
+    /// The authorities that issue the other end's certificate; at least one.
+    pub(crate) authorities: Vec<CertificateDer<'static>>,
+}
+
+impl TlsKeys {
+    /// Reads the files of `folder`, which is `DIR/send` or `DIR/receive` of what
+    /// [`generate`](super::generate()) made, or a Secret mounted with these names.
+    ///
+    /// # Errors
+    /// A file is missing, is not PEM, or `tls.key` is open to others (see
+    /// [`read_private`](super::read_private())).
+    pub fn load(folder: &Path) -> Result<Self, KeysError> {
+        let key_path = folder.join("tls.key");
+        let key = read_private(&key_path).map_err(|error| match error {
+            KeysError::Read { source, .. }
+                if source.kind() == ErrorKind::NotFound
+                    && (folder.join("send").is_dir() || folder.join("receive").is_dir()) =>
+            {
+                KeysError::WholeFolder(folder.to_owned())
+            }
+            error => error,
+        })?;
+        Ok(Self {
+            chain: certificates(folder.join("tls.crt"))?,
+            key: PrivateKeyDer::from_pem_slice(&key).map_err(|_| KeysError::Invalid {
+                path: key_path,
+                reason: "this is no private key in PEM".into(),
+            })?,
+            authorities: certificates(folder.join("ca.crt"))?,
+        })
+    }
+}
+
+impl fmt::Debug for TlsKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsKeys").finish_non_exhaustive()
+    }
+}
+
+/// The certificates of a PEM file; at least one.
+pub(super) fn certificates(path: PathBuf) -> Result<Vec<CertificateDer<'static>>, KeysError> {
+    let pem = read_public(&path)?;
+    match CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>() {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(KeysError::Invalid { path, reason: "this is no certificate in PEM".into() }),
+    }
+}

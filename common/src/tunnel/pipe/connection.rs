@@ -1,0 +1,65 @@
+//! The tasks of one HTTP/2 connection, and their end.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tonic::Streaming;
+
+use super::message::Chunk;
+use crate::drain::Drain;
+
+/// How long a connection may live on after its pipe was dropped, to end in good order.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Owns the tasks of a connection: a drop cuts them all, unless [`leave`](Self::leave) came first.
+pub(super) struct Connection {
+    tasks: Drain,
+    left: oneshot::Sender<Streaming<Chunk>>,
+}
+
+impl Connection {
+    pub(super) fn new(drain: &Drain) -> Self {
+        let tasks = drain.child();
+        let (left, leaving) = oneshot::channel();
+        drain.spawn(end(tasks.clone(), leaving));
+        Self { tasks, left }
+    }
+
+    /// For hyper's tasks.
+    pub(super) fn executor(&self) -> Executor {
+        Executor(self.tasks.clone())
+    }
+
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    /// Lets the tasks end by themselves, for [`LINGER`]. Meanwhile what comes is discarded: an
+    /// abandoned call would be reset, and the peer lose what it has not read yet.
+    pub(super) fn leave(self, incoming: Streaming<Chunk>) {
+        // Fails only where the drain is forced, which cuts the tasks as well.
+        let _ = self.left.send(incoming);
+    }
+}
+
+async fn end(tasks: Drain, leaving: oneshot::Receiver<Streaming<Chunk>>) {
+    let grace = match leaving.await {
+        Ok(mut incoming) => {
+            tasks.spawn(async move { while let Ok(Some(_)) = incoming.message().await {} });
+            LINGER
+        }
+        Err(_) => Duration::ZERO,
+    };
+    tasks.finish(grace).await;
+}
+
+/// Spawns into the connection's tasks; unlike hyper-util's executor it does not ask for `Send`.
+#[derive(Clone)]
+pub(super) struct Executor(Drain);
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Executor {
+    fn execute(&self, task: F) {
+        self.0.spawn(task);
+    }
+}

@@ -1,0 +1,186 @@
+//! The `grpc` transport's dialling side: a gRPC call over mutual TLS.
+
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http::Uri;
+use http::uri::Authority;
+use rustls::pki_types::ServerName;
+use rustls::{CertificateError, Error as TlsError};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+use tunnel_common::drain::Drain;
+use tunnel_common::keys::KeysError;
+use tunnel_common::tunnel::pipe::{self, CallError, Pipe};
+use tunnel_common::tunnel::tls::{TlsClient, find_tls_error};
+use tunnel_common::tunnel::{ConnectError, Connector, Peer};
+
+/// How long one try may take, from the name's lookup to the call's answer.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// How much of it the TCP connections to all addresses of the name may take together.
+const TCP_LIMIT: Duration = Duration::from_secs(3);
+
+/// Why a connector could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum GrpcError {
+    /// The keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The URL is not one of a server.
+    #[error("the tunnel's URL {0} must name a host and a port, as in https://HOST:8443")]
+    Url(Uri),
+}
+
+/// Dials a tunnel as a gRPC call over mutual TLS.
+pub struct GrpcConnector {
+    /// As the errors show it.
+    url: Uri,
+    authority: Authority,
+    host: String,
+    port: u16,
+    name: ServerName<'static>,
+    keys: PathBuf,
+    tls: TlsClient,
+    drain: Drain,
+}
+
+impl GrpcConnector {
+    /// Will dial the host and port of `url`, with the keys in the folder `keys`; see
+    /// [`TlsKeys::load`](tunnel_common::keys::TlsKeys::load()). Changed keys are taken up by
+    /// themselves. The URL's scheme is not looked at, and it has no path. All tasks run in `drain`, on the
+    /// thread that connects.
+    ///
+    /// # Errors
+    /// The URL lacks a host or port, or the keys cannot be used.
+    pub fn new(url: Uri, keys: &Path, drain: &Drain) -> Result<Self, GrpcError> {
+        let Some((authority, name, port)) = parse(&url) else { return Err(GrpcError::Url(url)) };
+        Ok(Self {
+            host: name.to_str().into_owned(),
+            url,
+            authority,
+            port,
+            name,
+            keys: keys.to_owned(),
+            tls: TlsClient::new(keys)?,
+            drain: drain.clone(),
+        })
+    }
+
+    async fn open(&self) -> Result<(Pipe, Peer), Failure> {
+        let (tcp, address) = self.dial().await?;
+        // Only latency suffers without it.
+        let _ = tcp.set_nodelay(true);
+        let tls = self.tls.connect(self.name.clone(), tcp).await.map_err(Failure::Tls)?;
+        let pipe = pipe::dial(tls, self.authority.clone(), &self.drain).await?;
+        Ok((pipe, Peer { address: address.to_string(), names: vec![self.host.clone()] }))
+    }
+
+    /// Looks the name up each time, as its addresses may have moved, and tries them in order.
+    async fn dial(&self) -> Result<(TcpStream, SocketAddr), Failure> {
+        let found = lookup_host((self.host.as_str(), self.port)).await.map_err(Failure::Lookup)?;
+        let addresses: Vec<_> = found.collect();
+        let share = TCP_LIMIT / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+        let mut last = Failure::Lookup(io::Error::other("it has no address"));
+        for address in addresses {
+            last = match timeout(share, TcpStream::connect(address)).await {
+                Ok(Ok(tcp)) => return Ok((tcp, address)),
+                Ok(Err(error)) => Failure::Tcp(address, error),
+                Err(_) => Failure::Tcp(address, io::ErrorKind::TimedOut.into()),
+            };
+        }
+        Err(last)
+    }
+
+    /// The one line for the log, with what to do where that is known.
+    fn explain(&self, failure: &Failure) -> String {
+        match failure {
+            Failure::Lookup(error) => format!("the name {} does not resolve: {error}", self.host),
+            Failure::Tcp(address, error) => format!("no connection to {address}: {error}"),
+            Failure::Tls(error) => self.explain_tls(error),
+            Failure::Call(error @ CallError::Connection(source)) => {
+                match find_tls_error(source.as_ref()) {
+                    Some(_) => self.explain_tls(source.as_ref()),
+                    None => format!("{error}: {}", root_cause(source.as_ref())),
+                }
+            }
+            Failure::Call(error) => error.to_string(),
+        }
+    }
+
+    fn explain_tls(&self, error: &(dyn Error + 'static)) -> String {
+        use CertificateError as Bad;
+
+        let (host, keys) = (&self.host, self.keys.display());
+        match find_tls_error(error) {
+            Some(TlsError::InvalidCertificate(
+                Bad::NotValidForName | Bad::NotValidForNameContext { .. },
+            )) => format!(
+                "the server's certificate is not for {host}: make the keys anew with --name {host}"
+            ),
+            Some(TlsError::InvalidCertificate(Bad::UnknownIssuer | Bad::BadSignature)) => format!(
+                "the server's certificate is not of the CA in {keys}/ca.crt: both ends need keys \
+                 that were made together"
+            ),
+            Some(TlsError::InvalidCertificate(error)) => {
+                format!("the server's certificate is not accepted: {error}")
+            }
+            Some(TlsError::AlertReceived(alert)) => format!(
+                "the server refused the certificate {keys}/tls.crt ({alert:?}): both ends need keys that \
+                 were made together"
+            ),
+            Some(TlsError::InvalidMessage(_)) => "the server does not speak TLS".to_owned(),
+            Some(error) => format!("TLS failed: {error}"),
+            None => format!("the connection ended during the TLS handshake: {}", root_cause(error)),
+        }
+    }
+}
+
+impl Connector for GrpcConnector {
+    type Io = Pipe;
+
+    async fn connect(&self) -> Result<(Pipe, Peer), ConnectError> {
+        let explained = match timeout(CONNECT_LIMIT, self.open()).await {
+            Ok(Ok(opened)) => return Ok(opened),
+            Ok(Err(failure)) => self.explain(&failure),
+            Err(_) => format!("no answer within {CONNECT_LIMIT:?}"),
+        };
+        Err(ConnectError(format!("{}: {explained}", self.url)))
+    }
+}
+
+fn parse(url: &Uri) -> Option<(Authority, ServerName<'static>, u16)> {
+    let authority = url.authority()?;
+    let host = authority.host();
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let name = ServerName::try_from(host.to_owned()).ok()?;
+    let bare = matches!(url.path(), "" | "/")
+        && url.query().is_none()
+        && !authority.as_str().contains('@');
+    bare.then_some((authority.clone(), name, authority.port_u16()?))
+}
+
+/// Where a try failed.
+enum Failure {
+    Call(CallError),
+    Lookup(io::Error),
+    Tcp(SocketAddr, io::Error),
+    Tls(io::Error),
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        Self::Call(error)
+    }
+}
+
+/// The innermost error, which says most: the layers above only say that they failed.
+fn root_cause<'a>(mut error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error
+}

@@ -1,0 +1,4 @@
+//! The transports on which `tunnel-send` awaits the other cluster.
+
+pub mod grpc;
+mod waiting;
