@@ -188,3 +188,19 @@ async fn a_length_without_its_bytes_is_refused() {
     }
     assert_eq!(world.accepted.get(), 0);
 }
+
+#[tokio::test(flavor = "local")]
+async fn an_answer_during_the_upload_arrives() {
+    let world = World::new(Scheme::Http, async |mut stream, _| {
+        head(&mut stream).await;
+        let answer =
+            b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        stream.write_all(answer).await.unwrap();
+    })
+    .await;
+    for _ in 0..20 {
+        let request = request(Method::POST).map(|_| Full::new(Bytes::from(vec![0; 8 << 20])));
+        let status = world.send(request).await.map(|response| response.status());
+        assert_eq!(status, Ok(StatusCode::PAYLOAD_TOO_LARGE));
+    }
+}
