@@ -15,6 +15,7 @@ pub mod error;
 pub mod headers;
 pub mod keys;
 pub mod metrics;
+pub mod process;
 pub mod ready;
 pub mod switch;
 pub mod telemetry;

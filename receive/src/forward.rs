@@ -164,8 +164,7 @@ impl Forward {
 
 /// The connection behind a 101.
 fn switched(response: &mut Response<ReplyBody>) -> Option<OnUpgrade> {
-    (response.status() == StatusCode::SWITCHING_PROTOCOLS)
-        .then(|| hyper::upgrade::on(response))
+    (response.status() == StatusCode::SWITCHING_PROTOCOLS).then(|| hyper::upgrade::on(response))
 }
 
 /// The head as the tunnel carries it; one that is too large becomes an error of the target's.

@@ -17,8 +17,8 @@ pub struct Sessions {
     limits: Limits,
     hello: RefCell<Hello>,
     up: RefCell<Vec<Session>>,
-    /// Open while a session is up.
-    gate: Gate,
+    /// Open while a session is up, where readiness depends on that.
+    gate: Option<Gate>,
     metrics: Metrics,
     drain: Drain,
 }
@@ -29,7 +29,7 @@ impl Sessions {
         forward: Rc<Forward>,
         limits: Limits,
         hello: Hello,
-        gate: Gate,
+        gate: Option<Gate>,
         metrics: Metrics,
         drain: Drain,
     ) -> Self {
@@ -53,8 +53,7 @@ impl Sessions {
         Io: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let hello = Hello { connection, ..self.hello.borrow().clone() };
-        let (session, driver) =
-            Session::start(io, peer, Side::Receive, self.limits.clone(), hello);
+        let (session, driver) = Session::start(io, peer, Side::Receive, self.limits.clone(), hello);
         self.drain.spawn(async move {
             driver.await;
         });
@@ -121,9 +120,10 @@ impl Sessions {
     fn count(&self) {
         let count = self.up.borrow().len();
         self.metrics.sessions.set(count as i64);
-        match count {
-            0 => self.gate.close("no tunnel is up"),
-            _ => self.gate.open(),
+        match &self.gate {
+            Some(gate) if count == 0 => gate.close("no tunnel is up"),
+            Some(gate) => gate.open(),
+            None => {}
         }
     }
 }

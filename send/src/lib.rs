@@ -2,6 +2,8 @@
 //!
 //! [`listeners`] → [`forward`] → [`sessions`] → the tunnel.
 
+pub mod app;
+pub mod args;
 pub mod forward;
 pub mod listeners;
 pub mod metrics;

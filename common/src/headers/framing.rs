@@ -124,34 +124,33 @@ mod tests {
         request.body(()).unwrap().into_parts().0
     }
 
+    /// Whether HTTP/1.1 lines such as `content-length: 5` pass.
+    fn passes(lines: &[&str]) -> bool {
+        let fields = lines.iter().map(|line| line.split_once(": ").unwrap());
+        let fields: Vec<_> = fields.map(|(name, value)| (name, value.as_bytes())).collect();
+        check_framing(&parts(Version::HTTP_11, "/", &fields)).is_ok()
+    }
+
     #[test]
     fn ambiguous_ends_are_refused() {
-        let cases: &[(bool, &[(&str, &[u8])])] = &[
-            (true, &[]),
-            (true, &[("content-length", b"0")]),
-            (true, &[("content-length", b"5")]),
-            (false, &[("content-length", b"+5")]),
-            (false, &[("content-length", b"-5")]),
-            (false, &[("content-length", b"")]),
-            (false, &[("content-length", b"0x5")]),
-            (false, &[("content-length", b"5, 5")]),
-            (false, &[("content-length", b"99999999999999999999")]),
-            (false, &[("content-length", b"5"), ("content-length", b"5")]),
-            (false, &[("content-length", b"5"), ("content-length", b"6")]),
-            (true, &[("transfer-encoding", b"Chunked")]),
-            (false, &[("transfer-encoding", b"chunked"), ("content-length", b"5")]),
-            (false, &[("transfer-encoding", b"gzip, chunked")]),
-            (false, &[("transfer-encoding", b"\x0bchunked")]),
-            (false, &[("transfer-encoding", b"identity")]),
-            (false, &[("transfer-encoding", b"chunked"), ("transfer-encoding", b"chunked")]),
-        ];
-        for (fine, fields) in cases {
-            // A byte that no header may hold is refused even earlier, by the parser.
-            if fields.iter().any(|(_, value)| HeaderValue::from_bytes(value).is_err()) {
-                continue;
-            }
-            let parts = parts(Version::HTTP_11, "/", fields);
-            assert_eq!(check_framing(&parts).is_ok(), *fine, "{fields:?}");
+        for fine in ["content-length: 0", "content-length: 5", "transfer-encoding: Chunked"] {
+            assert!(passes(&[fine]), "{fine}");
+        }
+        for bad in [
+            &["content-length: +5"][..],
+            &["content-length: -5"],
+            &["content-length: "],
+            &["content-length: 0x5"],
+            &["content-length: 5, 5"],
+            &["content-length: 99999999999999999999"],
+            &["content-length: 5", "content-length: 5"],
+            &["content-length: 5", "content-length: 6"],
+            &["transfer-encoding: chunked", "content-length: 5"],
+            &["transfer-encoding: gzip, chunked"],
+            &["transfer-encoding: identity"],
+            &["transfer-encoding: chunked", "transfer-encoding: chunked"],
+        ] {
+            assert!(!passes(bad), "{bad:?}");
         }
         let old = parts(Version::HTTP_10, "/", &[("transfer-encoding", b"chunked")]);
         assert!(check_framing(&old).is_err());

@@ -10,7 +10,7 @@ mod hop_by_hop;
 mod routing;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Version};
+use http::{HeaderMap, HeaderName, Version, header};
 
 pub use self::forwarded::{Downstream, MAX_BRIDGES, append_via, check_loop, set_forwarded};
 pub use self::framing::{check_framing, settle_host};
@@ -42,6 +42,10 @@ pub fn prepare_request(
 ///
 /// Returns the protocol that a 101 switches to, for [`UpgradeProtocol::restore`].
 pub fn prepare_response(headers: &mut HeaderMap, version: Version) -> Option<UpgradeProtocol> {
+    // Where both are, Transfer-Encoding counts and the other is dropped (RFC 9112 §6.3).
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
     let upgrade = strip_hop_by_hop(headers);
     append_via(headers, version);
     upgrade

@@ -82,8 +82,17 @@ mod tests {
     #[test]
     fn refuses_what_names_no_place() {
         let refused = [
-            "a:9000", "http://a:1", "grpc://a", "grpc://:9000", "grpc://a:x", "grpc://a:70000",
-            "grpc://a b:1", "grpc://::1:9000", "grpc://[a]:1", "grpc://u@a:1", "grpc://a:1/path",
+            "a:9000",
+            "http://a:1",
+            "grpc://a",
+            "grpc://:9000",
+            "grpc://a:x",
+            "grpc://a:70000",
+            "grpc://a b:1",
+            "grpc://::1:9000",
+            "grpc://[a]:1",
+            "grpc://u@a:1",
+            "grpc://a:1/path",
         ];
         for text in refused {
             assert!(text.parse::<TunnelUrl>().is_err(), "{text}");

@@ -1,0 +1,70 @@
+//! The command line of `tunnel-receive`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use tunnel_common::cli::BaseArgs;
+use tunnel_common::tunnel::TunnelUrl;
+
+/// The end of the bridge that runs in cluster B: dials `tunnel-send` and proxies the requests that
+/// come through the tunnel to the services that the config names.
+///
+/// Every flag can also be set by the environment variable that is shown with it.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(after_help = "Examples:
+  tunnel-receive --config config.json --keys keys/receive --tunnel grpc://tunnel.example.com:9000
+  tunnel-receive --config config.json --listen 127.0.0.1:8080
+  tunnel-receive check config.json")]
+pub struct Cli {
+    /// Another thing to do than to serve.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// How to serve.
+    #[command(flatten)]
+    pub serve: Option<ServeArgs>,
+}
+
+/// What else it can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Validate a config file without starting.
+    Check {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+/// How to serve.
+#[derive(Clone, Debug, Args)]
+pub struct ServeArgs {
+    /// What both ends have.
+    #[command(flatten)]
+    pub base: BaseArgs,
+
+    /// The folder with this end's keys: `DIR/receive` of `tunnel-send keys --out DIR`.
+    #[arg(long, value_name = "DIR", env = "ISTHMUS_KEYS", required_unless_present = "listen")]
+    pub keys: Option<PathBuf>,
+
+    /// What to dial, as grpc://HOST:PORT; may be repeated, and each is kept up.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "ISTHMUS_TUNNEL",
+        value_delimiter = ',',
+        required_unless_present = "listen",
+        requires = "keys"
+    )]
+    pub tunnel: Vec<TunnelUrl>,
+
+    /// The plain entrance, for requests that bring the header X-Proxy-Condition themselves;
+    /// closed unless given. Whoever reaches it may choose any mapping.
+    #[arg(long, value_name = "ADDRESS:PORT", env = "ISTHMUS_LISTEN")]
+    pub listen: Option<SocketAddr>,
+
+    /// The name of this cluster; by default its certificate's, which must cover it.
+    #[arg(long, value_name = "NAME", env = "ISTHMUS_CLUSTER")]
+    pub cluster: Option<String>,
+}

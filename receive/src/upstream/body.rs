@@ -1,0 +1,163 @@
+//! The two bodies of an upstream call: one watches the upload, one gives the connection back.
+
+use std::cell::Cell;
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::pool::Lease;
+
+/// The body of a target's answer.
+///
+/// Read to its end, it returns the connection to the pool; dropped early, it closes the connection
+/// (HTTP/1.1) or resets the stream (HTTP/2), so that the target stops sending.
+pub struct UpstreamBody {
+    incoming: Incoming,
+    lease: Option<Lease>,
+}
+
+impl UpstreamBody {
+    pub(super) fn new(incoming: Incoming, lease: Lease) -> Self {
+        let mut body = Self { incoming, lease: Some(lease) };
+        body.release_at_end();
+        body
+    }
+
+    /// The body of a 101: the connection belongs to the new protocol and never returns.
+    pub(super) fn switched(incoming: Incoming) -> Self {
+        Self { incoming, lease: None }
+    }
+
+    fn release_at_end(&mut self) {
+        if self.incoming.is_end_stream()
+            && let Some(lease) = self.lease.take()
+        {
+            lease.release();
+        }
+    }
+}
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+        match &frame {
+            Some(Ok(_)) => self.release_at_end(),
+            Some(Err(_)) => self.lease = None,
+            None => {
+                if let Some(lease) = self.lease.take() {
+                    lease.release();
+                }
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl fmt::Debug for UpstreamBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpstreamBody").finish_non_exhaustive()
+    }
+}
+
+/// Any error that a caller's body may end in.
+pub(super) type BoxError = Box<dyn Error + Send + Sync>;
+
+/// The body of a request, as one type for all connections; an ended one holds nothing.
+pub(super) struct RequestBody {
+    inner: Option<Pin<Box<dyn Body<Data = Bytes, Error = BoxError>>>>,
+    upload: Rc<Upload>,
+}
+
+impl RequestBody {
+    pub(super) fn new<B>(body: B) -> Self
+    where
+        B: Body<Data = Bytes> + 'static,
+        B::Error: Into<BoxError>,
+    {
+        if body.is_end_stream() {
+            return Self::empty();
+        }
+        let body = body.map_err(Into::into);
+        Self { inner: Some(Box::pin(body)), upload: Rc::default() }
+    }
+
+    pub(super) fn empty() -> Self {
+        Self { inner: None, upload: Rc::default() }
+    }
+
+    pub(super) fn upload(&self) -> Rc<Upload> {
+        self.upload.clone()
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+        let frame = ready!(inner.as_mut().poll_frame(cx));
+        self.upload.moved.set(Instant::now());
+        self.upload.broken.set(matches!(frame, Some(Err(_))));
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// How an upload goes. hyper asks for the next piece only when it has room, that is when the target
+/// has taken some of what came before.
+#[derive(Debug)]
+pub(super) struct Upload {
+    moved: Cell<Instant>,
+    broken: Cell<bool>,
+}
+
+impl Upload {
+    /// When the upload last made progress, at first when it was created.
+    pub(super) fn moved(&self) -> Instant {
+        self.moved.get()
+    }
+
+    /// Whether the caller's body ended in an error.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.get()
+    }
+}
+
+impl Default for Upload {
+    fn default() -> Self {
+        Self { moved: Cell::new(Instant::now()), broken: Cell::new(false) }
+    }
+}

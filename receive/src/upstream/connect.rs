@@ -1,0 +1,182 @@
+//! New connections: name, address, TCP, TLS, and the task that then drives HTTP on it.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hyper::client::conn::{http1, http2};
+use hyper::rt::Executor;
+use hyper_util::rt::TokioIo;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
+use tunnel_common::config::{Route, Scheme, Target};
+use tunnel_common::drain::Drain;
+use tunnel_common::error::ProxyError;
+
+use super::body::RequestBody;
+use super::{after, failure, tls};
+
+/// The largest response head, in fields and in bytes; hyper answers a larger one with an error.
+/// The bytes also bound how much of a body waits in one connection.
+const MAX_HEAD_FIELDS: usize = 256;
+const MAX_HEAD_BYTES: usize = 128 * 1024;
+
+/// What a target may send ahead on one stream, and on all of one connection. The second is so much
+/// larger because it is shared: 256 stalled readers must stall before they hold up another.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;
+
+/// Opens connections to targets.
+#[derive(Debug)]
+pub(super) struct Dialler {
+    drain: Drain,
+    trust: tls::Trust,
+}
+
+/// A connection that has just been opened.
+pub(super) enum Connected {
+    Http1(http1::SendRequest<RequestBody>),
+    Http2(http2::SendRequest<RequestBody>),
+}
+
+impl Dialler {
+    pub(super) fn new(drain: Drain) -> Self {
+        Self { drain, trust: tls::Trust::default() }
+    }
+
+    /// Opens a connection within the route's `connectTimeout`, counted from `start`. With
+    /// `only_http1` TLS does not offer HTTP/2. Cancel safe.
+    pub(super) async fn dial(
+        &self,
+        route: &Route,
+        start: Instant,
+        only_http1: bool,
+    ) -> Result<Connected, ProxyError> {
+        let target = &route.target;
+        let deadline = after(start, route.connect_timeout);
+        let tcp = connect(route, deadline).await?;
+        match target.scheme {
+            Scheme::H2c => self.http2(tcp).await,
+            Scheme::Http => self.http1(tcp).await,
+            Scheme::Https => {
+                let client = self.trust.client(target).await?;
+                let config = if only_http1 { client.http1 } else { client.any };
+                let handshake = TlsConnector::from(config).connect(tls::server_name(target)?, tcp);
+                let stream = timeout_at(deadline, handshake)
+                    .await
+                    .map_err(|_| timed_out(route))?
+                    .map_err(|error| tls::handshake_failed(&error, place(target)))?;
+                match stream.get_ref().1.alpn_protocol() {
+                    Some(b"h2") => self.http2(stream).await,
+                    _ => self.http1(stream).await,
+                }
+            }
+        }
+    }
+
+    async fn http1<I>(&self, io: I) -> Result<Connected, ProxyError>
+    where
+        I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (sender, connection) = http1::Builder::new()
+            .max_headers(MAX_HEAD_FIELDS)
+            .max_buf_size(MAX_HEAD_BYTES)
+            .handshake(TokioIo::new(io))
+            .await
+            .map_err(|error| failure::classify(&error).0)?;
+        // The connection's errors reach the request or the body that they concern.
+        self.drain.spawn(async move {
+            let _ = connection.with_upgrades().await;
+        });
+        Ok(Connected::Http1(sender))
+    }
+
+    async fn http2<I>(&self, io: I) -> Result<Connected, ProxyError>
+    where
+        I: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let (sender, connection) = http2::Builder::new(DrainExecutor(self.drain.clone()))
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(STREAM_WINDOW as usize)
+            .max_header_list_size(MAX_HEAD_BYTES as u32)
+            .handshake(TokioIo::new(io))
+            .await
+            .map_err(|error| failure::classify(&error).0)?;
+        self.drain.spawn(async move {
+            let _ = connection.await;
+        });
+        Ok(Connected::Http2(sender))
+    }
+}
+
+/// Lets hyper spawn its HTTP/2 tasks where a shutdown waits for them.
+#[derive(Clone)]
+struct DrainExecutor(Drain);
+
+impl<F: Future<Output = ()> + 'static> Executor<F> for DrainExecutor {
+    fn execute(&self, task: F) {
+        self.0.spawn(task);
+    }
+}
+
+/// Resolves the name and tries its addresses in turn. Each has an equal share of the time that is
+/// left, so one dead address does not use up all of it.
+async fn connect(route: &Route, deadline: Instant) -> Result<TcpStream, ProxyError> {
+    let addresses = resolve(route, deadline).await?;
+    let mut failure = None;
+    for (index, address) in addresses.iter().enumerate() {
+        let now = Instant::now();
+        let left = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
+        let share = now + deadline.saturating_duration_since(now) / left;
+        match timeout_at(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                configure(&stream);
+                return Ok(stream);
+            }
+            Ok(Err(error)) => failure = Some(error.to_string()),
+            Err(_) => failure = None,
+        }
+    }
+    Err(failure.map_or_else(
+        || timed_out(route),
+        |reason| ProxyError::ConnectionRefused { target: place(&route.target), reason },
+    ))
+}
+
+/// Asks the resolver for each new connection: a Service may have moved.
+async fn resolve(route: &Route, deadline: Instant) -> Result<Vec<SocketAddr>, ProxyError> {
+    let target = &route.target;
+    let failed = |reason: String| ProxyError::Dns { name: target.host().to_owned(), reason };
+    let found = timeout_at(deadline, lookup_host((target.host(), target.port())))
+        .await
+        .map_err(|_| failed("the resolver did not answer in time".to_owned()))?
+        .map_err(|error| failed(error.to_string()))?;
+    let addresses: Vec<_> = found.collect();
+    match addresses.is_empty() {
+        true => Err(failed("the name has no address".to_owned())),
+        false => Ok(addresses),
+    }
+}
+
+/// Small writes go out at once, and a peer that vanished while we only wait is noticed in about
+/// 30 s. Both only tune: a socket that refuses them still works.
+fn configure(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(15))
+        .with_interval(Duration::from_secs(5))
+        .with_retries(3);
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+}
+
+pub(super) fn timed_out(route: &Route) -> ProxyError {
+    ProxyError::ConnectionTimeout { target: place(&route.target), limit: route.connect_timeout }
+}
+
+fn place(target: &Target) -> String {
+    format!("{}:{}", target.host(), target.port())
+}

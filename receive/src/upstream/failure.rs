@@ -1,0 +1,44 @@
+//! Reads hyper's errors: what to tell the caller, and whether the target may have seen the request.
+
+use std::error::Error;
+use std::io;
+
+use tunnel_common::error::ProxyError;
+
+/// What an error before the answer means, and whether it is the connection that was lost (so that
+/// another connection may do better) and not the target that answered badly.
+pub(super) fn classify(error: &hyper::Error) -> (ProxyError, bool) {
+    let lost = match error.source().and_then(|source| source.downcast_ref::<h2::Error>()) {
+        Some(http2) => {
+            // REFUSED_STREAM promises that nothing was processed (RFC 9113 §8.7); with GOAWAY or
+            // a broken socket the connection is gone.
+            http2.reason() == Some(h2::Reason::REFUSED_STREAM)
+                || (http2.is_go_away() && http2.is_remote())
+                || http2.is_io()
+        }
+        None => is_connection_loss(error),
+    };
+    match lost {
+        true => (ProxyError::ConnectionTerminated("the connection to the target"), true),
+        false => (ProxyError::HttpProtocol(chain(error)), false),
+    }
+}
+
+fn is_connection_loss(error: &hyper::Error) -> bool {
+    error.is_incomplete_message()
+        || error.is_canceled()
+        || error.is_closed()
+        || error.source().is_some_and(<dyn Error>::is::<io::Error>)
+}
+
+/// An error with all that caused it, in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

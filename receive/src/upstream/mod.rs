@@ -1,0 +1,111 @@
+//! Calls to targets: connections are kept and reused, stale ones are noticed, and every failure has
+//! its own error.
+//!
+//! All of it lives on the data thread. Limits: 2 tries for a request, 256 free connections for a
+//! target, each for 4 s, one shared connection where the target speaks HTTP/2, `connectTimeout` to
+//! open one, `timeout` until the answer begins, 256 fields and 128 KiB for its head.
+
+mod body;
+mod call;
+mod connect;
+mod failure;
+mod pool;
+mod rewrite;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use std::error::Error;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Request, Response, header};
+use http_body::Body;
+use tokio::time::{Instant, timeout_at};
+use tunnel_common::config::Route;
+use tunnel_common::drain::Drain;
+use tunnel_common::error::ProxyError;
+use tunnel_common::headers::check_framing;
+
+use self::body::RequestBody;
+pub use self::body::UpstreamBody;
+use self::call::Call;
+use self::connect::Dialler;
+use self::pool::{IDLE_LIMIT, Pools};
+
+/// All upstream connections of the process.
+#[derive(Debug)]
+pub struct Upstreams {
+    dialler: Dialler,
+    pools: Rc<Pools>,
+}
+
+impl Upstreams {
+    /// No connections yet. They run in `drain`: when it is asked to finish, free ones are closed at
+    /// once and the others after their exchange. Needs a runtime with local tasks.
+    pub fn new(drain: Drain) -> Self {
+        let pools = Rc::new(Pools::default());
+        drain.spawn(sweep(drain.clone(), Rc::downgrade(&pools)));
+        Self { dialler: Dialler::new(drain), pools }
+    }
+
+    /// Sends `request` to the target of `route` and waits for the head of the answer.
+    ///
+    /// The request's header is already fit to be forwarded
+    /// ([`prepare_request`](tunnel_common::headers::prepare_request)), with an offered `Upgrade`
+    /// restored; this adds only what the connection needs. After a 101 the stream is in
+    /// [`hyper::upgrade::on`]; a 101 that was not asked for is an error.
+    ///
+    /// `route.timeout` bounds how long nothing happens before the answer begins: neither its head
+    /// nor progress of the upload. It is tried a second time, on a new connection, if a kept
+    /// connection turns out to be gone before the request was written, or before any answer to an
+    /// idempotent request without body. Dropping the future aborts the request.
+    pub async fn send<B>(
+        &self,
+        route: &Arc<Route>,
+        request: Request<B>,
+    ) -> Result<Response<UpstreamBody>, ProxyError>
+    where
+        B: Body<Data = Bytes> + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (mut parts, body) = request.into_parts();
+        rewrite::aim(&mut parts, route)?;
+        check_length(&parts, &body)?;
+        let call = Call { route, pool: self.pools.of(&route.target), dialler: &self.dialler };
+        call.run(Request::from_parts(parts, RequestBody::new(body))).await
+    }
+}
+
+/// Refuses a request that announces more than it has: hyper would send the length without the bytes,
+/// and the target would take the next request on the connection for them.
+fn check_length(parts: &Parts, body: &impl Body) -> Result<(), ProxyError> {
+    check_framing(parts)?;
+    match parts.headers.get(header::CONTENT_LENGTH) {
+        Some(length) if body.is_end_stream() && length.as_bytes().iter().any(|b| *b != b'0') => {
+            Err(ProxyError::HttpRequest("the body is shorter than its Content-Length".into()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Closes connections that nobody uses, and all free ones when the drain is asked.
+async fn sweep(drain: Drain, pools: Weak<Pools>) {
+    loop {
+        let asked = timeout_at(after(Instant::now(), IDLE_LIMIT), drain.asked()).await.is_ok();
+        let Some(pools) = pools.upgrade() else { return };
+        if asked {
+            return pools.close();
+        }
+        pools.sweep();
+    }
+}
+
+/// `limit` after `start`, or in 30 years where that is past what the clock can hold.
+fn after(start: Instant, limit: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+    start + limit.min(FAR)
+}

@@ -1,0 +1,219 @@
+//! Connections to one target that are open and free: a stack for HTTP/1.1, one shared for HTTP/2.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::uri::Authority;
+use hyper::client::conn::{http1, http2};
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
+use tunnel_common::config::{Scheme, Target, TargetTls};
+
+use super::body::RequestBody;
+
+/// How long a connection may wait for its next request.
+///
+/// Below the 5 s after which Node, uvicorn and Apache close by default: the shorter end of a race
+/// that a request without replay would lose. A new connection in a cluster costs under a
+/// millisecond.
+pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(4);
+
+/// How many free connections one target keeps; beyond it the oldest is closed.
+const MAX_IDLE: usize = 256;
+
+/// How many entries a request looks at before it opens a connection of its own.
+const MAX_SCAN: usize = 8;
+
+/// The pools of all targets, of which those unused for [`IDLE_LIMIT`] are forgotten.
+#[derive(Debug, Default)]
+pub(super) struct Pools {
+    pools: RefCell<HashMap<Key, Rc<Pool>>>,
+    closed: Cell<bool>,
+}
+
+impl Pools {
+    /// The pool of `target`: routes that differ only in path or policy share it.
+    pub(super) fn of(&self, target: &Target) -> Rc<Pool> {
+        let key = Key {
+            scheme: target.scheme,
+            authority: target.authority.clone(),
+            tls: target.tls.clone(),
+        };
+        let new = || Rc::new(Pool::new(target.scheme, self.closed.get()));
+        self.pools.borrow_mut().entry(key).or_insert_with(new).clone()
+    }
+
+    /// Closes what nobody used for [`IDLE_LIMIT`].
+    pub(super) fn sweep(&self) {
+        let now = Instant::now();
+        self.pools.borrow_mut().retain(|_, pool| {
+            pool.sweep(now);
+            Rc::strong_count(pool) > 1 || !pool.is_empty()
+        });
+    }
+
+    /// Closes all free connections, and from now on each other one when its exchange ends.
+    pub(super) fn close(&self) {
+        self.closed.set(true);
+        for pool in self.pools.borrow().values() {
+            pool.closed.set(true);
+            pool.idle.borrow_mut().clear();
+            pool.shared.take();
+        }
+    }
+}
+
+/// What has to be equal for two requests to share a connection.
+#[derive(Debug, Eq, Hash, PartialEq)]
+struct Key {
+    scheme: Scheme,
+    authority: Authority,
+    tls: TargetTls,
+}
+
+/// Connections to one target.
+#[derive(Debug)]
+pub(super) struct Pool {
+    idle: RefCell<VecDeque<Idle>>,
+    shared: RefCell<Option<Shared>>,
+    /// Held while the connection that all will share is dialled.
+    dialling: Mutex<()>,
+    /// Whether the target is known to speak HTTP/1.1.
+    is_http1: Cell<bool>,
+    closed: Cell<bool>,
+}
+
+impl Pool {
+    fn new(scheme: Scheme, closed: bool) -> Self {
+        Self {
+            idle: RefCell::default(),
+            shared: RefCell::default(),
+            dialling: Mutex::default(),
+            is_http1: Cell::new(scheme == Scheme::Http),
+            closed: Cell::new(closed),
+        }
+    }
+
+    /// Whether a new connection is for one request at a time, as far as is known.
+    pub(super) fn is_http1(&self) -> bool {
+        self.is_http1.get()
+    }
+
+    /// Waits for the turn to dial a connection that others may share. Cancel safe.
+    pub(super) async fn dial_turn(&self) -> MutexGuard<'_, ()> {
+        self.dialling.lock().await
+    }
+
+    /// The free connection that was used last: the hottest one, while the others may grow old.
+    pub(super) fn take_idle(&self) -> Option<http1::SendRequest<RequestBody>> {
+        let mut idle = self.idle.borrow_mut();
+        expire(&mut idle, Instant::now());
+        for index in (0..idle.len()).rev().take(MAX_SCAN) {
+            let sender = &idle.get(index)?.sender;
+            if sender.is_closed() {
+                idle.remove(index);
+            } else if sender.is_ready() {
+                return idle.remove(index).map(|found| found.sender);
+            }
+        }
+        None
+    }
+
+    /// The connection that requests share, if it is alive.
+    pub(super) fn shared(&self) -> Option<Shared> {
+        let mut shared = self.shared.borrow_mut();
+        if shared.as_ref()?.sender.is_closed() {
+            *shared = None;
+        }
+        let shared = shared.as_mut()?;
+        shared.used = Instant::now();
+        Some(shared.clone())
+    }
+
+    /// Remembers that the target speaks HTTP/1.1.
+    pub(super) fn learn_http1(&self) {
+        self.is_http1.set(true);
+    }
+
+    /// Offers a new connection to all further requests.
+    pub(super) fn share(&self, sender: http2::SendRequest<RequestBody>) -> Shared {
+        let shared = Shared { sender, used: Instant::now(), streams: Rc::default() };
+        self.is_http1.set(false);
+        if !self.closed.get() {
+            self.shared.replace(Some(shared.clone()));
+        }
+        shared
+    }
+
+    /// Gives no further request to `shared`; the ones on it go on.
+    pub(super) fn forget(&self, shared: &Rc<()>) {
+        self.shared.borrow_mut().take_if(|current| Rc::ptr_eq(&current.streams, shared));
+    }
+
+    /// Takes a connection back. It may still be finishing; [`take_idle`](Self::take_idle) looks.
+    fn put(&self, sender: http1::SendRequest<RequestBody>) {
+        if self.closed.get() || sender.is_closed() {
+            return;
+        }
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() >= MAX_IDLE {
+            idle.pop_front();
+        }
+        idle.push_back(Idle { sender, since: Instant::now() });
+    }
+
+    fn sweep(&self, now: Instant) {
+        expire(&mut self.idle.borrow_mut(), now);
+        self.shared.borrow_mut().take_if(|shared| {
+            let unused = Rc::strong_count(&shared.streams) == 1;
+            shared.sender.is_closed() || (unused && now.duration_since(shared.used) > IDLE_LIMIT)
+        });
+    }
+
+    fn is_empty(&self) -> bool {
+        self.idle.borrow().is_empty() && self.shared.borrow().is_none()
+    }
+}
+
+/// An HTTP/2 connection that any number of requests use at once. Beyond what the target allows
+/// (`SETTINGS_MAX_CONCURRENT_STREAMS`) they wait, within their answer timeout.
+#[derive(Clone, Debug)]
+pub(super) struct Shared {
+    pub(super) sender: http2::SendRequest<RequestBody>,
+    used: Instant,
+    /// Counts the streams and names the connection.
+    pub(super) streams: Rc<()>,
+}
+
+/// What an exchange holds until its response body ends.
+#[derive(Debug)]
+pub(super) enum Lease {
+    /// A connection of its own.
+    Http1(http1::SendRequest<RequestBody>, Rc<Pool>),
+    /// A stream on a shared one.
+    Http2 { _stream: Rc<()> },
+}
+
+impl Lease {
+    /// The exchange has ended well.
+    pub(super) fn release(self) {
+        if let Self::Http1(sender, pool) = self {
+            pool.put(sender);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Idle {
+    sender: http1::SendRequest<RequestBody>,
+    since: Instant,
+}
+
+/// Drops the connections that have waited too long: they are in front.
+fn expire(idle: &mut VecDeque<Idle>, now: Instant) {
+    while idle.front().is_some_and(|oldest| now.duration_since(oldest.since) > IDLE_LIMIT) {
+        idle.pop_front();
+    }
+}

@@ -1,0 +1,206 @@
+//! HTTP/1.1 targets: reuse, replay, bodies, upgrades.
+
+use super::*;
+
+#[tokio::test(flavor = "local")]
+async fn a_connection_is_used_again() {
+    let world = World::answering().await;
+    for _ in 0..3 {
+        assert_eq!(world.get().await.as_deref(), Ok("ok"));
+    }
+    assert_eq!(world.accepted.get(), 1);
+    let (first, second) = tokio::join!(world.get(), world.get());
+    assert_eq!((first.as_deref(), second.as_deref()), (Ok("ok"), Ok("ok")));
+    assert_eq!(world.accepted.get(), 2);
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_early_dropped_body_closes_its_connection() {
+    let closed = Rc::new(Cell::new(false));
+    let seen = closed.clone();
+    let world = World::new(Scheme::Http, move |mut stream, _| {
+        let seen = seen.clone();
+        async move {
+            head(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").await.unwrap();
+            assert_eq!(stream.read(&mut [0]).await.unwrap_or(0), 0);
+            seen.set(true);
+        }
+    })
+    .await;
+    drop(world.send(request(Method::GET)).await.unwrap());
+    within(async {
+        while !closed.get() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    world.until_connections(0).await;
+}
+
+/// An origin that answers once on its first connection and then closes it, after it has read the
+/// next request if `after_reading`. Later connections answer all.
+async fn stale(after_reading: bool) -> World {
+    World::new(Scheme::Http, move |mut stream, number| async move {
+        while !head(&mut stream).await.is_empty() {
+            stream.write_all(OK).await.unwrap();
+            if number == 0 {
+                if after_reading {
+                    head(&mut stream).await;
+                }
+                return;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_stale_connection_is_replaced() {
+    for method in [Method::GET, Method::HEAD, Method::PUT, Method::DELETE] {
+        let world = stale(true).await;
+        world.get().await.unwrap();
+        let response = world.send(request(method)).await.unwrap();
+        assert_eq!((response.status(), world.accepted.get()), (StatusCode::OK, 2));
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn what_may_have_been_acted_on_is_not_repeated() {
+    let lost = ProxyError::ConnectionTerminated("the connection to the target");
+    let world = stale(true).await;
+    world.get().await.unwrap();
+    assert_eq!(world.send(request(Method::POST)).await.err(), Some(lost.clone()));
+    assert_eq!(world.accepted.get(), 1);
+
+    let world = stale(true).await;
+    world.get().await.unwrap();
+    assert_eq!(world.send(streaming(Method::PUT)).await.err(), Some(lost.clone()));
+    assert_eq!(world.accepted.get(), 1);
+
+    // On a new connection it is the target that fails, not the connection that is stale.
+    let world = World::new(Scheme::Http, async |mut stream, _| {
+        head(&mut stream).await;
+    })
+    .await;
+    assert_eq!(world.get().await, Err(lost));
+    assert_eq!(world.accepted.get(), 1);
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_connection_that_was_closed_while_free_costs_nothing() {
+    let world = stale(false).await;
+    world.get().await.unwrap();
+    world.until_connections(0).await;
+    assert_eq!(world.send(request(Method::POST)).await.map(|r| r.status()), Ok(StatusCode::OK));
+    assert_eq!(world.accepted.get(), 2);
+}
+
+#[tokio::test(flavor = "local")]
+async fn every_method_may_have_a_body() {
+    let world = World::new(Scheme::Http, async |stream, _| {
+        let server = hyper::server::conn::http1::Builder::new();
+        let _ = server.serve_connection(TokioIo::new(stream), service_fn(describe)).await;
+    })
+    .await;
+    for method in ["GET", "DELETE", "OPTIONS", "POST", "PUT", "PATCH", "PURGE"] {
+        let method: Method = method.parse().unwrap();
+        let answer = text(world.send(streaming(method.clone())).await.unwrap()).await;
+        assert_eq!(answer, format!("{method} /a?b hello 0"));
+        let answer = text(world.send(request(method.clone())).await.unwrap()).await;
+        assert_eq!(answer, format!("{method} /a?b  0"));
+    }
+    assert_eq!(world.accepted.get(), 1);
+}
+
+#[tokio::test(flavor = "local")]
+async fn trailers_go_both_ways() {
+    let world = World::new(Scheme::Http, async |mut stream, _| {
+        head(&mut stream).await;
+        assert_eq!(
+            read_until(&mut stream, "\r\n\r\n").await,
+            "2\r\nhe\r\n3\r\nllo\r\n0\r\ndigest: d\r\n\r\n"
+        );
+        let answer =
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx: y\r\n\r\n";
+        stream.write_all(answer).await.unwrap();
+    })
+    .await;
+    let mut request = streaming(Method::POST);
+    request.headers_mut().insert(header::TRAILER, "digest".parse().unwrap());
+    let response = world.send(request).await.unwrap();
+    let body = within(response.into_body().collect()).await.unwrap();
+    assert_eq!(body.trailers().unwrap()["x"], "y");
+    assert_eq!(body.to_bytes(), "ok");
+}
+
+fn upgrade() -> Request<Empty<Bytes>> {
+    let mut request = request(Method::GET);
+    request.headers_mut().insert(header::UPGRADE, "echo".parse().unwrap());
+    request
+}
+
+async fn switch(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let head = head(&mut stream).await;
+    let handshake = head.contains("upgrade: echo\r\n") && head.contains("connection: upgrade\r\n");
+    assert!(handshake || !head.contains("upgrade"), "{head}");
+    let answer =
+        b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
+    stream.write_all(answer).await.unwrap();
+    let (mut read, mut write) = tokio::io::split(stream);
+    let _ = tokio::io::copy(&mut read, &mut write).await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_upgrade_is_a_stream_of_bytes() {
+    let world = World::new(Scheme::Http, |stream, _| switch(stream)).await;
+    let response = world.send(upgrade()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+    let mut stream = TokioIo::new(within(hyper::upgrade::on(response)).await.unwrap());
+    stream.write_all(b"hello").await.unwrap();
+    let mut echo = [0; 5];
+    within(stream.read_exact(&mut echo)).await.unwrap();
+    assert_eq!(&echo, b"hello");
+    world.until_connections(0).await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn nobody_switches_unasked() {
+    let world = World::new(Scheme::Http, |stream, _| switch(stream)).await;
+    assert!(matches!(world.get().await, Err(ProxyError::HttpProtocol(_))));
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_refused_upgrade_is_an_answer() {
+    let world = World::answering().await;
+    assert_eq!(text(world.send(upgrade()).await.unwrap()).await, "ok");
+    assert_eq!(world.get().await.as_deref(), Ok("ok"));
+    assert_eq!(world.accepted.get(), 1);
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_length_without_its_bytes_is_refused() {
+    let world = World::answering().await;
+    for length in ["5", "+0", "0, 5"] {
+        let mut request = request(Method::GET);
+        request.headers_mut().insert(header::CONTENT_LENGTH, length.parse().unwrap());
+        assert!(matches!(world.send(request).await, Err(ProxyError::HttpRequest(_))), "{length}");
+    }
+    assert_eq!(world.accepted.get(), 0);
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_answer_during_the_upload_arrives() {
+    let world = World::new(Scheme::Http, async |mut stream, _| {
+        head(&mut stream).await;
+        let answer =
+            b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        stream.write_all(answer).await.unwrap();
+    })
+    .await;
+    for _ in 0..20 {
+        let request = request(Method::POST).map(|_| Full::new(Bytes::from(vec![0; 8 << 20])));
+        let status = world.send(request).await.map(|response| response.status());
+        assert_eq!(status, Ok(StatusCode::PAYLOAD_TOO_LARGE));
+    }
+}

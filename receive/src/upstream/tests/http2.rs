@@ -1,0 +1,67 @@
+//! HTTP/2 targets: one connection for all.
+
+use super::*;
+use hyper_util::rt::TokioExecutor;
+use tokio::sync::{Barrier, Notify};
+
+/// Runs a hyper HTTP/2 server, whose tasks must be `Send`.
+async fn serve<S, F>(stream: TcpStream, service: S)
+where
+    S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send + 'static,
+{
+    let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    let _ = server.serve_connection(TokioIo::new(stream), service_fn(service)).await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn requests_share_a_connection() {
+    let both = Arc::new(Barrier::new(2));
+    let world = World::new(Scheme::H2c, move |stream, _| {
+        let both = both.clone();
+        serve(stream, move |request| {
+            let both = both.clone();
+            async move {
+                both.wait().await;
+                describe(request).await
+            }
+        })
+    })
+    .await;
+    let (first, second) =
+        tokio::join!(world.send(request(Method::GET)), world.send(streaming(Method::POST)));
+    let first = first.unwrap();
+    assert_eq!(first.version(), Version::HTTP_2);
+    assert_eq!(text(first).await, "GET http://caller/a?b  0");
+    assert_eq!(text(second.unwrap()).await, "POST http://caller/a?b hello 1");
+    assert_eq!(world.accepted.get(), 1);
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_lost_connection_is_replaced() {
+    let cut = Rc::new(Notify::new());
+    let end = cut.clone();
+    let world = World::new(Scheme::H2c, move |stream, _| {
+        let end = end.clone();
+        async move {
+            tokio::select! { () = serve(stream, describe) => {}, () = end.notified() => {} }
+        }
+    })
+    .await;
+    assert_eq!(world.get().await.as_deref(), Ok("GET http://caller/a?b  0"));
+    cut.notify_one();
+    world.until_connections(0).await;
+    assert_eq!(world.get().await.as_deref(), Ok("GET http://caller/a?b  0"));
+    assert_eq!(world.accepted.get(), 2);
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_http1_target_is_not_http2() {
+    let mut world = World::answering().await;
+    world.route.target.scheme = Scheme::H2c;
+    assert!(
+        matches!(world.get().await, Err(ProxyError::HttpProtocol(_))),
+        "{:?}",
+        world.get().await
+    );
+}

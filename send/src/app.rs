@@ -1,0 +1,194 @@
+//! `tunnel-send` as a whole: built and bound first, then run until it is told to stop.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use tokio::net::lookup_host;
+use tokio::sync::watch;
+use tunnel_common::condition::Condition;
+use tunnel_common::config::Config;
+use tunnel_common::drain::Drain;
+use tunnel_common::process::{self, Process};
+use tunnel_common::ready::Gate;
+use tunnel_common::telemetry::Telemetry;
+use tunnel_common::tunnel::{Acceptor, Hello, Limits, TunnelScheme, TunnelUrl};
+
+use crate::args::ServeArgs;
+use crate::forward::Forward;
+use crate::listeners::{ListenError, Listeners};
+use crate::metrics::Metrics;
+use crate::sessions::Sessions;
+use crate::tunnel::grpc::GrpcAcceptor;
+
+/// How often a mapping's port that could not be opened is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// How long the tunnels' goodbyes may take.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Everything that `tunnel-send` is. Lives on the data thread.
+pub struct App {
+    process: Process,
+    sessions: Rc<Sessions>,
+    listeners: Listeners,
+    tunnels: Vec<SocketAddr>,
+    /// The callers' side: listeners and their connections, ended first.
+    callers: Drain,
+    /// The tunnels' side, which the callers' requests need to the end.
+    peers: Drain,
+    grace: Duration,
+}
+
+impl App {
+    /// Reads config and keys and opens every port; fails on the first that cannot be had.
+    pub async fn build(args: &ServeArgs) -> anyhow::Result<Self> {
+        let mut app = Self::without_tunnels(args)?;
+        for url in &args.tunnel {
+            app.listen(url, args).await.with_context(|| format!("--tunnel {url}"))?;
+        }
+        Ok(app)
+    }
+
+    /// The same, but tunnels come only through [`Self::accept_from`].
+    pub fn without_tunnels(args: &ServeArgs) -> anyhow::Result<Self> {
+        let process = Process::start(&args.base)?;
+        let (callers, peers, metrics) = (Drain::new(), Drain::new(), Metrics::default());
+        metrics.register(&process.metrics);
+        let hello = Hello {
+            instance: process::instance(),
+            software: concat!("isthmus/", env!("CARGO_PKG_VERSION")).to_owned(),
+            ..Hello::default()
+        };
+        let sessions = Rc::new(Sessions::new(
+            Limits::default(),
+            hello,
+            args.connect_wait,
+            metrics.clone(),
+            peers.clone(),
+        ));
+        let forward =
+            Forward::new(Rc::clone(&sessions), metrics.clone(), peers.clone(), args.max_requests);
+        let grace = args.base.drain_timeout;
+        let mut listeners =
+            Listeners::new(args.bind, Rc::new(forward), metrics, callers.clone(), grace);
+        let config = Arc::clone(&process.config.borrow());
+        listeners.apply(&config).map_err(|errors| {
+            anyhow!("{}; end what holds the port, or change the mapping", join(&errors))
+        })?;
+        announce(&sessions, &config);
+        Ok(Self { process, sessions, listeners, tunnels: Vec::new(), callers, peers, grace })
+    }
+
+    /// Takes tunnels from `acceptor` too.
+    pub fn accept_from(&self, mut acceptor: impl Acceptor) {
+        let (sessions, drain) = (Rc::clone(&self.sessions), self.peers.clone());
+        self.peers.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = drain.asked() => return,
+                    (io, peer) = acceptor.accept() => sessions.add(io, peer),
+                }
+            }
+        });
+    }
+
+    /// Where tunnels are accepted, in the order of `--tunnel`.
+    pub fn tunnel_addresses(&self) -> &[SocketAddr] {
+        &self.tunnels
+    }
+
+    /// Where the admin pages are served.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.process.admin_address()
+    }
+
+    /// Shows in the metrics how the log does.
+    pub fn register(&self, telemetry: &Telemetry) {
+        telemetry.register(&self.process.metrics);
+    }
+
+    /// Serves until `stop`; then takes no new connections, waits for the requests in flight, and
+    /// says goodbye to the tunnels.
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let Self { process, sessions, listeners, callers, peers, grace, tunnels } = self;
+        for address in tunnels {
+            tracing::info!(%address, "waiting for tunnels");
+        }
+        let gate = process.ready.gate("listeners");
+        gate.open();
+        let follow = follow(listeners, process.config.clone(), Rc::clone(&sessions), gate);
+        tokio::select! {
+            () = follow => {}
+            () = stop => {}
+        }
+        process.ready.drain();
+        let cut = callers.finish(grace).await;
+        if cut > 0 {
+            tracing::warn!(tasks = cut, "not all requests ended in time");
+        }
+        sessions.close();
+        peers.finish(GOODBYE).await;
+        process.stop();
+        Ok(())
+    }
+
+    async fn listen(&mut self, url: &TunnelUrl, args: &ServeArgs) -> anyhow::Result<()> {
+        let address = lookup_host((url.host.as_str(), url.port))
+            .await
+            .context("the host is no address of this machine")?
+            .next()
+            .context("the host has no address")?;
+        match url.scheme {
+            TunnelScheme::Grpc => {
+                let acceptor = GrpcAcceptor::bind(address, &args.keys, &self.peers).await?;
+                self.tunnels.push(acceptor.local_addr());
+                self.accept_from(acceptor);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Applies each new config, and tries again what failed.
+async fn follow(
+    mut listeners: Listeners,
+    mut config: watch::Receiver<Arc<Config>>,
+    sessions: Rc<Sessions>,
+    gate: Gate,
+) {
+    let mut failed = false;
+    loop {
+        tokio::select! {
+            changed = config.changed() => if changed.is_err() { return std::future::pending().await },
+            () = tokio::time::sleep(RETRY), if failed => {}
+        }
+        let snapshot = Arc::clone(&config.borrow_and_update());
+        match listeners.apply(&snapshot) {
+            Ok(()) => {
+                failed = false;
+                gate.open();
+            }
+            Err(errors) => {
+                let errors = join(&errors);
+                if !std::mem::replace(&mut failed, true) {
+                    tracing::error!(errors, "some mappings are not open; trying on");
+                }
+                gate.close(errors);
+            }
+        }
+        announce(&sessions, &snapshot);
+    }
+}
+
+fn announce(sessions: &Sessions, config: &Config) {
+    let conditions: Vec<_> = config.conditions().map(Condition::to_string).collect();
+    sessions.announce(config.digest(), &conditions);
+}
+
+fn join(errors: &[ListenError]) -> String {
+    errors.iter().map(ListenError::to_string).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,92 @@
+//! The command line of `tunnel-send`.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use tunnel_common::cli::BaseArgs;
+use tunnel_common::tunnel::TunnelUrl;
+
+/// The end of the bridge that runs in cluster A: listens on one port per mapping and pushes what
+/// comes there through the tunnel that `tunnel-receive` dials.
+///
+/// Every flag can also be set by the environment variable that is shown with it.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(after_help = "Examples:
+  tunnel-send keys --out keys --name tunnel.example.com
+  tunnel-send --config config.json --keys keys/send --tunnel grpc://0.0.0.0:9000
+  tunnel-send check config.json")]
+pub struct Cli {
+    /// Another thing to do than to serve.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// How to serve.
+    #[command(flatten)]
+    pub serve: Option<ServeArgs>,
+}
+
+/// What else it can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Validate a config file without starting.
+    Check {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Make a private authority and the keys of both ends.
+    Keys(KeysArgs),
+}
+
+/// How to make keys.
+#[derive(Debug, Args)]
+pub struct KeysArgs {
+    /// The folder to make; `DIR/send` and `DIR/receive` are what each end gets.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+
+    /// A name or address by which tunnel-receive dials tunnel-send; may be repeated.
+    #[arg(long, value_name = "HOST", required = true)]
+    pub name: Vec<String>,
+
+    /// The name of the dialling cluster, which its certificate proves.
+    #[arg(long, value_name = "NAME", default_value = "cluster-b")]
+    pub cluster: String,
+}
+
+/// How to serve.
+#[derive(Clone, Debug, Args)]
+pub struct ServeArgs {
+    /// What both ends have.
+    #[command(flatten)]
+    pub base: BaseArgs,
+
+    /// The folder with this end's keys: `DIR/send` of `tunnel-send keys --out DIR`.
+    #[arg(long, value_name = "DIR", env = "ISTHMUS_KEYS")]
+    pub keys: PathBuf,
+
+    /// Where to listen for the tunnel, as grpc://ADDRESS:PORT; may be repeated.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "ISTHMUS_TUNNEL",
+        required = true,
+        value_delimiter = ','
+    )]
+    pub tunnel: Vec<TunnelUrl>,
+
+    /// The address that the mappings' ports are opened on.
+    #[arg(long, value_name = "ADDRESS", env = "ISTHMUS_BIND", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
+    pub bind: IpAddr,
+
+    /// How long a request waits for a tunnel before it fails with 503.
+    #[arg(long, value_name = "DURATION", env = "ISTHMUS_CONNECT_WAIT", default_value = "5s",
+          value_parser = humantime::parse_duration)]
+    pub connect_wait: Duration,
+
+    /// Requests that may be in flight at a time; more are answered with 503.
+    #[arg(long, value_name = "COUNT", env = "ISTHMUS_MAX_REQUESTS", default_value_t = 8192)]
+    pub max_requests: usize,
+}
