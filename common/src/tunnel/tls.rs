@@ -13,6 +13,7 @@ use rustls::pki_types::ServerName;
 use rustls::server::WebPkiClientVerifier;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio::io::AsyncBufReadExt;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 use webpki::EndEntityCert;
@@ -34,8 +35,8 @@ impl TlsServer {
         Reloaded::new(folder, server_config).map(Self)
     }
 
-    /// Shakes hands with a client. Returns the DNS names of its certificate in their order there.
-    /// Has no time limit of its own.
+    /// Shakes hands with a client. Returns the DNS names of its certificate in their order there,
+    /// at least one. Has no time limit of its own.
     ///
     /// # Errors
     /// What went wrong, and the connection for an orderly end: the client hears of a refused
@@ -46,15 +47,19 @@ impl TlsServer {
     ) -> Result<(server::TlsStream<TcpStream>, Vec<String>), (io::Error, TcpStream)> {
         let tls = TlsAcceptor::from(self.0.current()).accept(tcp).into_fallible().await?;
         let session = tls.get_ref().1;
-        if session.alpn_protocol() != Some(ALPN) {
-            let error = io::Error::new(io::ErrorKind::InvalidData, "the client does not speak h2");
-            return Err((error, tls.into_inner().0));
-        }
-        let names = session
+        let certificate = session
             .peer_certificates()
-            .and_then(|chain| EndEntityCert::try_from(chain.first()?).ok())
-            .map(|first| first.valid_dns_names().map(str::to_owned).collect());
-        Ok((tls, names.unwrap_or_default()))
+            .and_then(|chain| EndEntityCert::try_from(chain.first()?).ok());
+        let names: Vec<_> = certificate
+            .iter()
+            .flat_map(|certificate| certificate.valid_dns_names().map(str::to_owned))
+            .collect();
+        let problem = match session.alpn_protocol() {
+            Some(ALPN) if !names.is_empty() => return Ok((tls, names)),
+            Some(ALPN) => "the client's certificate has no DNS name for its cluster",
+            _ => "the client does not speak h2",
+        };
+        Err((io::Error::new(io::ErrorKind::InvalidData, problem), tls.into_inner().0))
     }
 }
 
@@ -70,35 +75,30 @@ impl TlsClient {
         Reloaded::new(folder, client_config).map(Self)
     }
 
-    /// Shakes hands with the server `name`. Has no time limit of its own. In TLS 1.3 this
-    /// succeeds before the server has judged the client's certificate: a refusal comes as the
-    /// error of the first read.
+    /// Shakes hands with the server `name`, and waits until it speaks. Has no time limit of its
+    /// own.
+    ///
+    /// A TLS 1.3 handshake ends here before the server has judged this end's certificate. In
+    /// HTTP/2 the server speaks first, and does so only to a client that it has accepted.
     ///
     /// # Errors
-    /// An [`io::Error`] that holds a [`rustls::Error`], or one of the connection.
+    /// An [`io::Error`] that [`find_tls_error`] looks into, or one of the connection.
     pub async fn connect(
         &self,
         name: ServerName<'static>,
         tcp: TcpStream,
     ) -> io::Result<client::TlsStream<TcpStream>> {
-        TlsConnector::from(self.0.current()).connect(name, tcp).await
+        let mut tls = TlsConnector::from(self.0.current()).connect(name, tcp).await?;
+        match tls.fill_buf().await? {
+            [] => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(tls),
+        }
     }
 }
 
-/// The TLS error inside `error`, if there is one, however deep the libraries have wrapped it.
-pub fn find_tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        // An `io::Error` is transparent: its `source` skips the error that it holds.
-        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
-    }
-    None
+/// The TLS error that `error` holds, if it does.
+pub fn find_tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
 }
 
 fn server_config(keys: &TlsKeys) -> Result<ServerConfig, rustls::Error> {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use http::Uri;
 use http::uri::Authority;
+use rustls::Error as TlsError;
 use rustls::pki_types::ServerName;
-use rustls::{CertificateError, Error as TlsError};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tunnel_common::drain::Drain;
@@ -38,7 +38,7 @@ pub enum GrpcError {
 /// Dials a tunnel as a gRPC call over mutual TLS.
 pub struct GrpcConnector {
     /// As the errors show it.
-    url: Uri,
+    url: String,
     authority: Authority,
     host: String,
     port: u16,
@@ -51,8 +51,8 @@ pub struct GrpcConnector {
 impl GrpcConnector {
     /// Will dial the host and port of `url`, with the keys in the folder `keys`; see
     /// [`TlsKeys::load`](tunnel_common::keys::TlsKeys::load()). Changed keys are taken up by
-    /// themselves. The URL's scheme is not looked at, and it has no path. All tasks run in `drain`, on the
-    /// thread that connects.
+    /// themselves. The URL's scheme is not looked at, and it has no path. All tasks run in
+    /// `drain`, on the thread that connects.
     ///
     /// # Errors
     /// The URL lacks a host or port, or the keys cannot be used.
@@ -60,7 +60,7 @@ impl GrpcConnector {
         let Some((authority, name, port)) = parse(&url) else { return Err(GrpcError::Url(url)) };
         Ok(Self {
             host: name.to_str().into_owned(),
-            url,
+            url: url.to_string().trim_end_matches('/').to_owned(),
             authority,
             port,
             name,
@@ -102,17 +102,14 @@ impl GrpcConnector {
             Failure::Tcp(address, error) => format!("no connection to {address}: {error}"),
             Failure::Tls(error) => self.explain_tls(error),
             Failure::Call(error @ CallError::Connection(source)) => {
-                match find_tls_error(source.as_ref()) {
-                    Some(_) => self.explain_tls(source.as_ref()),
-                    None => format!("{error}: {}", root_cause(source.as_ref())),
-                }
+                format!("{error}: {}", root_cause(source.as_ref()))
             }
             Failure::Call(error) => error.to_string(),
         }
     }
 
-    fn explain_tls(&self, error: &(dyn Error + 'static)) -> String {
-        use CertificateError as Bad;
+    fn explain_tls(&self, error: &io::Error) -> String {
+        use rustls::{AlertDescription as Alert, CertificateError as Bad};
 
         let (host, keys) = (&self.host, self.keys.display());
         match find_tls_error(error) {
@@ -128,13 +125,21 @@ impl GrpcConnector {
             Some(TlsError::InvalidCertificate(error)) => {
                 format!("the server's certificate is not accepted: {error}")
             }
-            Some(TlsError::AlertReceived(alert)) => format!(
-                "the server refused the certificate {keys}/tls.crt ({alert:?}): both ends need keys that \
-                 were made together"
+            Some(TlsError::AlertReceived(
+                alert @ (Alert::BadCertificate
+                | Alert::CertificateExpired
+                | Alert::CertificateRequired
+                | Alert::CertificateUnknown
+                | Alert::DecryptError
+                | Alert::UnknownCA
+                | Alert::UnsupportedCertificate),
+            )) => format!(
+                "the server refused the certificate {keys}/tls.crt ({alert:?}): both ends need \
+                 keys that were made together"
             ),
             Some(TlsError::InvalidMessage(_)) => "the server does not speak TLS".to_owned(),
             Some(error) => format!("TLS failed: {error}"),
-            None => format!("the connection ended during the TLS handshake: {}", root_cause(error)),
+            None => format!("the connection failed during the TLS handshake: {error}"),
         }
     }
 }

@@ -72,8 +72,8 @@ struct Handshakes {
 
 impl GrpcAcceptor {
     /// Listens on `address`, with the keys in the folder `keys`; see
-    /// [`TlsKeys::load`](tunnel_common::keys::TlsKeys::load()). Changed keys are taken up by themselves. All
-    /// tasks run in `drain`, on the thread that accepts.
+    /// [`TlsKeys::load`](tunnel_common::keys::TlsKeys::load()). Changed keys are taken up by
+    /// themselves. All tasks run in `drain`, on the thread that accepts.
     ///
     /// # Errors
     /// The keys cannot be used, or the address is taken or forbidden.
@@ -109,12 +109,8 @@ impl GrpcAcceptor {
                     .drain
                     .spawn(async move { handshakes.run(tcp, address, place).await });
             }
-            // These are the client's, the next one may be well.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
-                ) => {}
+            // The client's doing: the next one may be well.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 self.handshakes.refusals.report(&self.address, &error.to_string());
                 self.rest_until = Some(Instant::now() + LISTENER_REST);
@@ -128,13 +124,10 @@ impl Acceptor for GrpcAcceptor {
 
     async fn accept(&mut self) -> (Pipe, Peer) {
         loop {
-            let rest = async {
+            let listen = async {
                 if let Some(until) = self.rest_until {
                     sleep_until(until).await;
                 }
-            };
-            let listen = async {
-                rest.await;
                 self.listener.accept().await
             };
             tokio::select! {

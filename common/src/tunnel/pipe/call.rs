@@ -125,9 +125,10 @@ where
     );
     let (incoming, outbox) = tokio::select! {
         biased;
-        end = &mut dispatch => {
-            return Err(end.map_or_else(|error| CallError::Connection(error.into()), |()| CallError::Closed));
-        }
+        end = &mut dispatch => return Err(match end {
+            Ok(()) => CallError::Closed,
+            Err(error) => CallError::Connection(error.into()),
+        }),
         call = call => call.map_err(|_| CallError::Closed)?,
     };
     // Its errors reach the call as well.
@@ -193,5 +194,56 @@ impl StreamingService<Chunk> for Connect {
             Some(()) => Ok(tonic::Response::new(Answer(chunks))),
             None => Err(Status::unavailable("the server is closing")),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use tokio::io::duplex;
+
+    use super::*;
+
+    /// Makes the call of `path` with an empty stream; returns its gRPC status.
+    async fn call(sender: &mut client::SendRequest<Body>, path: &str) -> Code {
+        let request = Request::post(format!("https://a.example{path}")).body(Body::empty());
+        let response = sender.send_request(request.unwrap()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code())
+    }
+
+    #[tokio::test(flavor = "local")]
+    async fn serves_one_call_and_no_other() {
+        let drain = Drain::new();
+        let (near, far) = duplex(64 << 10);
+        let connection = Connection::new(&drain);
+        let client = async {
+            let (mut sender, dispatch) = client::Builder::new(connection.executor())
+                .handshake(TokioIo::new(near))
+                .await
+                .unwrap();
+            connection.spawn(async { drop(dispatch.await) });
+            assert_eq!(call(&mut sender, "/isthmus.v1.Tunnel/Other").await, Code::Unimplemented);
+            assert_eq!(call(&mut sender, PATH).await, Code::Ok);
+            assert_eq!(call(&mut sender, PATH).await, Code::ResourceExhausted);
+        };
+        let (pipe, ()) = tokio::join!(accept(far, &drain), client);
+        pipe.unwrap();
+    }
+
+    #[tokio::test(flavor = "local")]
+    async fn a_refused_dial_holds_the_servers_reason() {
+        let drain = Drain::new();
+        let (near, far) = duplex(64 << 10);
+        let connection = Connection::new(&drain);
+        let refuse = service_fn(async |_| {
+            Ok::<_, Infallible>(Status::permission_denied("not today").into_http::<Body>())
+        });
+        let server =
+            server::Builder::new(connection.executor()).serve_connection(TokioIo::new(far), refuse);
+        connection.spawn(async { drop(server.await) });
+        let error = dial(near, "a.example:1".parse().unwrap(), &drain).await.err().unwrap();
+        let text = "the call was refused: not today (PermissionDenied)";
+        assert_eq!(error.to_string(), text);
     }
 }

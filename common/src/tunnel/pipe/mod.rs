@@ -224,8 +224,9 @@ mod tests {
         let (mut relay_far, far) = connections();
         let far_drain = Drain::new();
         let authority = "a.example:1".parse().unwrap();
+        let open = async { tokio::join!(dial(near, authority, &drain), accept(far, &far_drain)) };
         let (client, server) = tokio::select! {
-            pipes = async { tokio::join!(dial(near, authority, &drain), accept(far, &far_drain)) } => pipes,
+            pipes = open => pipes,
             _ = tokio::io::copy_bidirectional(&mut relay_near, &mut relay_far) => unreachable!(),
         };
         let mut client = client.unwrap();
