@@ -1,5 +1,6 @@
 //! What the command lines of both binaries share.
 
+use std::ffi::OsString;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use tokio::runtime::LocalRuntime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -37,15 +38,37 @@ pub struct BaseArgs {
     pub log: LogArgs,
 }
 
-/// Reads the command line. A mistake ends the process with status 2 and one line that says what
-/// and what to do.
-pub fn parse<T: Parser>() -> T {
-    T::try_parse().unwrap_or_else(|error| {
+/// What a command line asks for.
+#[derive(Debug)]
+pub enum Invocation<C, S> {
+    /// One of the commands `C`.
+    Command(C),
+    /// To serve, with the flags `S`.
+    Serve(S),
+}
+
+/// Reads the command line: flags, or a command in their place. A mistake ends the process with
+/// status 2 and one line that says what and what to do.
+pub fn parse<C: Subcommand, S: Parser>() -> Invocation<C, S> {
+    parse_from(std::env::args_os()).unwrap_or_else(|error| {
         if !error.use_stderr() {
             error.exit();
         }
         complain(&one_line(&error.render().to_string()));
         std::process::exit(2);
+    })
+}
+
+fn parse_from<C: Subcommand, S: Parser>(
+    args: impl IntoIterator<Item = OsString>,
+) -> Result<Invocation<C, S>, clap::Error> {
+    let command = C::augment_subcommands(S::command())
+        .args_conflicts_with_subcommands(true)
+        .subcommand_negates_reqs(true);
+    let matches = command.try_get_matches_from(args)?;
+    Ok(match matches.subcommand_name() {
+        Some(_) => Invocation::Command(C::from_arg_matches(&matches)?),
+        None => Invocation::Serve(S::from_arg_matches(&matches)?),
     })
 }
 
@@ -120,15 +143,34 @@ fn one_line(message: &str) -> String {
 mod tests {
     use super::*;
 
+    #[derive(Debug, Parser)]
+    struct Serve {
+        #[arg(long)]
+        port: u16,
+    }
+
+    #[derive(Debug, Subcommand)]
+    enum Other {
+        Check { file: PathBuf },
+    }
+
+    fn parse(args: &[&str]) -> Result<Invocation<Other, Serve>, clap::Error> {
+        parse_from(["x"].iter().chain(args).map(OsString::from))
+    }
+
+    #[test]
+    fn takes_flags_or_a_command() {
+        assert!(matches!(parse(&["--port", "1"]), Ok(Invocation::Serve(Serve { port: 1 }))));
+        let Ok(Invocation::Command(Other::Check { file })) = parse(&["check", "f"]) else {
+            panic!("not a command");
+        };
+        assert_eq!(file, PathBuf::from("f"));
+        assert!(parse(&[]).is_err(), "the port is missing");
+    }
+
     #[test]
     fn a_mistake_is_told_in_one_line() {
-        #[derive(Debug, Parser)]
-        struct Cli {
-            #[arg(long)]
-            _port: u16,
-        }
-        let error = Cli::try_parse_from(["x", "--prot", "1"]).unwrap_err();
-        let text = one_line(&error.render().to_string());
+        let text = one_line(&parse(&["--prot", "1"]).unwrap_err().render().to_string());
         assert!(text.starts_with("error: unexpected argument '--prot' found"), "{text}");
         assert!(!text.contains('\n') && !text.contains("Usage"), "{text}");
     }

@@ -3,31 +3,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use tunnel_common::cli::BaseArgs;
 use tunnel_common::tunnel::TunnelUrl;
 
-/// The end of the bridge that runs in cluster B: dials `tunnel-send` and proxies the requests that
-/// come through the tunnel to the services that the config names.
-///
-/// Every flag can also be set by the environment variable that is shown with it.
-#[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-#[command(after_help = "Examples:
-  tunnel-receive --config config.json --keys keys/receive --tunnel grpc://tunnel.example.com:9000
-  tunnel-receive --config config.json --listen 127.0.0.1:8080
-  tunnel-receive check config.json")]
-pub struct Cli {
-    /// Another thing to do than to serve.
-    #[command(subcommand)]
-    pub command: Option<Command>,
-
-    /// How to serve.
-    #[command(flatten)]
-    pub serve: Option<ServeArgs>,
-}
-
-/// What else it can do.
+/// What it can do besides serving.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Validate a config file without starting.
@@ -37,8 +17,16 @@ pub enum Command {
     },
 }
 
-/// How to serve.
-#[derive(Clone, Debug, Args)]
+/// The end of the bridge that runs in cluster B: dials `tunnel-send` and proxies the requests that
+/// come through the tunnel to the services that the config names.
+///
+/// Every flag can also be set by the environment variable that is shown with it.
+#[derive(Clone, Debug, Parser)]
+#[command(version)]
+#[command(after_help = "Examples:
+  tunnel-receive --config config.json --keys keys/receive --tunnel grpc://tunnel.example.com:9000
+  tunnel-receive --config config.json --listen 127.0.0.1:8080
+  tunnel-receive check config.json")]
 pub struct ServeArgs {
     /// What both ends have.
     #[command(flatten)]

@@ -3,17 +3,15 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use tunnel_common::cli;
+use tunnel_common::cli::{self, Invocation};
 use tunnel_common::telemetry::Telemetry;
 use tunnel_receive::app::App;
-use tunnel_receive::args::{Cli, Command, ServeArgs};
+use tunnel_receive::args::{Command, ServeArgs};
 
 fn main() -> ExitCode {
-    let cli: Cli = cli::parse();
-    cli::finish(match (cli.command, cli.serve) {
-        (Some(Command::Check { file }), _) => cli::check(&file),
-        (None, Some(args)) => serve(&args),
-        (None, None) => Err(anyhow::anyhow!("nothing to do; --help shows all flags")),
+    cli::finish(match cli::parse() {
+        Invocation::Command(Command::Check { file }) => cli::check(&file),
+        Invocation::Serve(args) => serve(&args),
     })
 }
 

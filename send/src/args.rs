@@ -8,27 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use tunnel_common::cli::BaseArgs;
 use tunnel_common::tunnel::TunnelUrl;
 
-/// The end of the bridge that runs in cluster A: listens on one port per mapping and pushes what
-/// comes there through the tunnel that `tunnel-receive` dials.
-///
-/// Every flag can also be set by the environment variable that is shown with it.
-#[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-#[command(after_help = "Examples:
-  tunnel-send keys --out keys --name tunnel.example.com
-  tunnel-send --config config.json --keys keys/send --tunnel grpc://0.0.0.0:9000
-  tunnel-send check config.json")]
-pub struct Cli {
-    /// Another thing to do than to serve.
-    #[command(subcommand)]
-    pub command: Option<Command>,
-
-    /// How to serve.
-    #[command(flatten)]
-    pub serve: Option<ServeArgs>,
-}
-
-/// What else it can do.
+/// What it can do besides serving.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Validate a config file without starting.
@@ -56,8 +36,16 @@ pub struct KeysArgs {
     pub cluster: String,
 }
 
-/// How to serve.
-#[derive(Clone, Debug, Args)]
+/// The end of the bridge that runs in cluster A: listens on one port per mapping and pushes what
+/// comes there through the tunnel that `tunnel-receive` dials.
+///
+/// Every flag can also be set by the environment variable that is shown with it.
+#[derive(Clone, Debug, Parser)]
+#[command(version)]
+#[command(after_help = "Examples:
+  tunnel-send keys --out keys --name tunnel.example.com
+  tunnel-send --config config.json --keys keys/send --tunnel grpc://0.0.0.0:9000
+  tunnel-send check config.json")]
 pub struct ServeArgs {
     /// What both ends have.
     #[command(flatten)]

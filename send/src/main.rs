@@ -3,18 +3,17 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
+use tunnel_common::cli::{self, Invocation};
+use tunnel_common::keys;
 use tunnel_common::telemetry::Telemetry;
-use tunnel_common::{cli, keys};
 use tunnel_send::app::App;
-use tunnel_send::args::{Cli, Command, KeysArgs, ServeArgs};
+use tunnel_send::args::{Command, KeysArgs, ServeArgs};
 
 fn main() -> ExitCode {
-    let cli: Cli = cli::parse();
-    cli::finish(match (cli.command, cli.serve) {
-        (Some(Command::Check { file }), _) => cli::check(&file),
-        (Some(Command::Keys(args)), _) => make_keys(&args),
-        (None, Some(args)) => serve(&args),
-        (None, None) => Err(anyhow::anyhow!("nothing to do; --help shows all flags")),
+    cli::finish(match cli::parse() {
+        Invocation::Command(Command::Check { file }) => cli::check(&file),
+        Invocation::Command(Command::Keys(args)) => make_keys(&args),
+        Invocation::Serve(args) => serve(&args),
     })
 }
 
