@@ -22,13 +22,13 @@ impl Drain {
         Self::default()
     }
 
-    /// A drain that can be asked and forced on its own, and hears when this one is. Both count and
-    /// wait for the same tasks.
+    /// A drain of its own that also hears when this one is asked or forced. `self` waits for the
+    /// child's tasks only if one of its own tasks does.
     pub fn child(&self) -> Self {
         Self {
             asked: self.asked.child_token(),
             forced: self.forced.child_token(),
-            tasks: self.tasks.clone(),
+            tasks: TaskTracker::new(),
         }
     }
 
@@ -55,16 +55,6 @@ impl Drain {
     /// Asks all tasks to finish, without waiting for them.
     pub fn ask(&self) {
         self.asked.cancel();
-    }
-
-    /// Asks all tasks to finish, and drops after `grace` those that have not. Does not wait.
-    pub fn ask_then_force(&self, grace: Duration) {
-        self.ask();
-        let (asked, forced) = (self.clone(), self.forced.clone());
-        asked.spawn(async move {
-            tokio::time::sleep(grace).await;
-            forced.cancel();
-        });
     }
 
     /// Asks all tasks to finish, waits at most `grace`, then drops the rest. Returns how many were

@@ -152,10 +152,13 @@ impl ProxyError {
             true => ("application/json", self.json(proxy)),
             false => ("text/plain; charset=utf-8", format!("{proxy}: {self}\n")),
         };
+        let length = HeaderValue::from(body.len());
         let mut reply = Response::new(Full::from(body));
         *reply.status_mut() = self.status();
         let headers = reply.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        // Behind the tunnel nobody knows the length otherwise.
+        headers.insert(header::CONTENT_LENGTH, length);
         headers.insert(PROXY_STATUS, self.proxy_status(proxy));
         if self.status() == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

@@ -55,12 +55,11 @@ impl Listeners {
     /// Opens and closes listeners until they are what `config` says. A port that cannot be opened
     /// does not keep the others from it; it is tried again at the next call.
     pub fn apply(&mut self, config: &Config) -> Result<(), Vec<ListenError>> {
-        let grace = self.grace;
         self.open.retain(|port, listener| {
             let kept = config.routes().any(|route| route.port == *port);
             if !kept {
                 tracing::info!(port, "mapping removed; draining its connections");
-                listener.ask_then_force(grace);
+                listener.ask();
             }
             kept
         });
@@ -94,6 +93,11 @@ impl Listeners {
             drain: drain.clone(),
         };
         drain.spawn(callers.serve());
+        let (ending, grace) = (drain.clone(), self.grace);
+        self.drain.spawn(async move {
+            ending.asked().await;
+            ending.finish(grace).await;
+        });
         self.open.insert(route.port, drain);
         Ok(())
     }

@@ -1,11 +1,9 @@
 //! New connections: name, address, TCP, TLS, and the task that then drives HTTP on it.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
-use hyper::rt::Executor;
 use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -98,7 +96,7 @@ impl Dialler {
     where
         I: AsyncRead + AsyncWrite + Unpin + 'static,
     {
-        let (sender, connection) = http2::Builder::new(DrainExecutor(self.drain.clone()))
+        let (sender, connection) = http2::Builder::new(self.drain.clone())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(STREAM_WINDOW as usize)
@@ -110,16 +108,6 @@ impl Dialler {
             let _ = connection.await;
         });
         Ok(Connected::Http2(sender))
-    }
-}
-
-/// Lets hyper spawn its HTTP/2 tasks where a shutdown waits for them.
-#[derive(Clone)]
-struct DrainExecutor(Drain);
-
-impl<F: Future<Output = ()> + 'static> Executor<F> for DrainExecutor {
-    fn execute(&self, task: F) {
-        self.0.spawn(task);
     }
 }
 

@@ -27,8 +27,8 @@ impl Connection {
     }
 
     /// For hyper's tasks.
-    pub(super) fn executor(&self) -> Executor {
-        Executor(self.tasks.clone())
+    pub(super) fn executor(&self) -> Drain {
+        self.tasks.clone()
     }
 
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
@@ -52,14 +52,4 @@ async fn end(tasks: Drain, leaving: oneshot::Receiver<Streaming<Chunk>>) {
         Err(_) => Duration::ZERO,
     };
     tasks.finish(grace).await;
-}
-
-/// Spawns into the connection's tasks; unlike hyper-util's executor it does not ask for `Send`.
-#[derive(Clone)]
-pub(super) struct Executor(Drain);
-
-impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Executor {
-    fn execute(&self, task: F) {
-        self.0.spawn(task);
-    }
 }
