@@ -167,6 +167,7 @@ async fn follow(
 ) {
     let mut failed = false;
     loop {
+        listeners.log_opened();
         tokio::select! {
             changed = config.changed() => if changed.is_err() { return std::future::pending().await },
             () = tokio::time::sleep(RETRY), if failed => {}

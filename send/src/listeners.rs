@@ -28,6 +28,8 @@ pub struct Listeners {
     metrics: Metrics,
     drain: Drain,
     grace: Duration,
+    /// Opened and not told in the log yet.
+    untold: Vec<(SocketAddr, String)>,
 }
 
 /// A mapping's port that could not be opened.
@@ -49,7 +51,7 @@ impl Listeners {
         drain: Drain,
         grace: Duration,
     ) -> Self {
-        Self { open: HashMap::new(), bind, forward, metrics, drain, grace }
+        Self { open: HashMap::new(), bind, forward, metrics, drain, grace, untold: Vec::new() }
     }
 
     /// Opens and closes listeners until they are what `config` says. A port that cannot be opened
@@ -72,6 +74,14 @@ impl Listeners {
         if failures.is_empty() { Ok(()) } else { Err(failures) }
     }
 
+    /// Logs what was opened. Not part of [`Self::apply`], so that a start that fails says why, and
+    /// nothing else.
+    pub fn log_opened(&mut self) {
+        for (address, name) in self.untold.drain(..) {
+            tracing::info!(%address, name, "mapping opened");
+        }
+    }
+
     fn open(&mut self, route: &Arc<Route>) -> Result<(), ListenError> {
         let address = SocketAddr::new(self.bind, route.port);
         let listener = listen(address).map_err(|reason| ListenError {
@@ -84,7 +94,7 @@ impl Listeners {
             condition: route.condition.clone(),
             metrics: self.metrics.mapping(&route.condition),
         });
-        tracing::info!(%address, name = route.name, "mapping opened");
+        self.untold.push((address, route.name.clone()));
         let callers = Callers {
             listener,
             mapping,
