@@ -45,6 +45,16 @@ pub struct App {
 impl App {
     /// Reads config and keys and opens the entrance; fails on the first that cannot be had.
     pub async fn build(args: &ServeArgs) -> anyhow::Result<Self> {
+        let mut app = Self::without_tunnels(args).await?;
+        for url in &args.tunnel {
+            let keys = args.keys.as_deref().context("--tunnel needs --keys")?;
+            app.dial(url, keys).with_context(|| format!("--tunnel {url}"))?;
+        }
+        Ok(app)
+    }
+
+    /// The same, but tunnels come only through [`Self::dial_through`] and the entrance.
+    pub async fn without_tunnels(args: &ServeArgs) -> anyhow::Result<Self> {
         let process = Process::start(&args.base)?;
         let (peers, targets, metrics) = (Drain::new(), Drain::new(), Metrics::default());
         metrics.register(&process.metrics);
@@ -84,10 +94,6 @@ impl App {
         if let Some(address) = args.listen {
             app.open_entrance(address, forward).await?;
         }
-        for url in &args.tunnel {
-            let keys = args.keys.as_deref().context("--tunnel needs --keys")?;
-            app.dial(url, keys).with_context(|| format!("--tunnel {url}"))?;
-        }
         Ok(app)
     }
 
@@ -112,6 +118,11 @@ impl App {
     /// Where the admin pages are served.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.process.admin_address()
+    }
+
+    /// The tunnels that are up.
+    pub fn sessions(&self) -> &Rc<Sessions> {
+        &self.sessions
     }
 
     /// Shows in the metrics how the log does.

@@ -62,6 +62,26 @@ impl Sessions {
         end
     }
 
+    /// How many sessions are up.
+    pub fn len(&self) -> usize {
+        self.up.borrow().len()
+    }
+
+    /// Whether no session is up.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Requests that are in a tunnel now.
+    pub fn in_flight(&self) -> usize {
+        self.up.borrow().iter().map(Session::in_flight).sum()
+    }
+
+    /// Bytes that have come through the tunnels and were not read yet.
+    pub fn buffered(&self) -> usize {
+        self.up.borrow().iter().map(Session::buffered).sum()
+    }
+
     /// Tells all peers, and those to come, what this end's config is now.
     pub fn announce(&self, digest: &str, conditions: &[String]) {
         let mut hello = self.hello.borrow_mut();

@@ -105,6 +105,11 @@ impl App {
         self.process.admin_address()
     }
 
+    /// The tunnels that are up.
+    pub fn sessions(&self) -> &Rc<Sessions> {
+        &self.sessions
+    }
+
     /// Shows in the metrics how the log does.
     pub fn register(&self, telemetry: &Telemetry) {
         telemetry.register(&self.process.metrics);

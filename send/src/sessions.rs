@@ -101,6 +101,16 @@ impl Sessions {
         self.len() == 0
     }
 
+    /// Requests that are in a tunnel now.
+    pub fn in_flight(&self) -> usize {
+        self.members.borrow().iter().map(|member| member.session.in_flight()).sum()
+    }
+
+    /// Bytes that have come through the tunnels and were not read yet.
+    pub fn buffered(&self) -> usize {
+        self.members.borrow().iter().map(|member| member.session.buffered()).sum()
+    }
+
     /// Tells all peers, and those to come, what this end's config is now.
     pub fn announce(&self, digest: &str, conditions: &[String]) {
         let mut hello = self.hello.borrow_mut();
