@@ -19,8 +19,8 @@ type BodyError = Box<dyn std::error::Error + Send + Sync>;
 /// How the recipient learns where the body ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Encoding {
-    /// As chunks; `first` until one was sent.
-    Chunked { first: bool },
+    /// As chunks.
+    Chunked,
     /// By its length, of which so much is left.
     Length(u64),
     /// The message has none, whatever its head says.
@@ -47,7 +47,7 @@ impl Encoding {
             None if may_chunk => {
                 let chunked = HeaderValue::from_static("chunked");
                 headers.insert(header::TRANSFER_ENCODING, chunked);
-                Self::Chunked { first: true }
+                Self::Chunked
             }
             None => Self::UntilClose,
         }
@@ -56,18 +56,18 @@ impl Encoding {
     fn put(&mut self, wire: &mut Wire, data: Bytes) -> Result<(), Http1Error> {
         match self {
             Self::None => {}
-            Self::UntilClose => wire.put_data(data),
+            Self::UntilClose => wire.put_data(data, b""),
             Self::Length(left) => {
                 *left = left
                     .checked_sub(data.len() as u64)
                     .ok_or_else(|| Http1Error::Upload("it is longer than it said".into()))?;
-                wire.put_data(data);
+                wire.put_data(data, b"");
             }
-            Self::Chunked { first } => {
-                if !data.is_empty() {
-                    put_size(wire.output(), std::mem::take(first), data.len());
-                    wire.put_data(data);
-                }
+            // An empty chunk would end the body.
+            Self::Chunked if data.is_empty() => {}
+            Self::Chunked => {
+                put_size(wire.output(), data.len());
+                wire.put_data(data, b"\r\n");
             }
         }
         Ok(())
@@ -76,9 +76,9 @@ impl Encoding {
     fn end(&mut self, wire: &mut Wire, trailers: Option<&HeaderMap>) -> Result<(), Http1Error> {
         match self {
             Self::Length(1..) => Err(Http1Error::Upload("it is shorter than it said".into())),
-            Self::Chunked { first } => {
+            Self::Chunked => {
                 let out = wire.output();
-                out.put_slice(if *first { b"0\r\n" } else { b"\r\n0\r\n" });
+                out.put_slice(b"0\r\n");
                 trailers.into_iter().for_each(|trailers| head::put_fields(out, trailers));
                 out.put_slice(b"\r\n");
                 Ok(())
@@ -88,12 +88,9 @@ impl Encoding {
     }
 }
 
-/// A chunk's size line, after the line break that ends the chunk before.
-fn put_size(out: &mut BytesMut, first: bool, len: usize) {
+/// A chunk's size line.
+fn put_size(out: &mut BytesMut, len: usize) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    if !first {
-        out.put_slice(b"\r\n");
-    }
     let digits = (usize::BITS - len.leading_zeros()).div_ceil(4).max(1);
     for at in (0..digits).rev() {
         out.put_u8(DIGITS.get(len >> (4 * at) & 0xf).copied().unwrap_or(b'0'));
@@ -167,7 +164,7 @@ mod tests {
     fn size_lines() {
         let line = |len| {
             let mut out = BytesMut::new();
-            put_size(&mut out, true, len);
+            put_size(&mut out, len);
             out
         };
         assert_eq!(&line(1)[..], b"1\r\n");

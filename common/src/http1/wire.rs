@@ -41,8 +41,9 @@ pub(super) struct Wire {
     /// Waits for the end of the body that someone else reads.
     pub(super) watcher: Option<Waker>,
     output: BytesMut,
-    /// A large piece, to be written after `output`.
+    /// A large piece, to be written after `output`, and what comes after it.
     piece: Bytes,
+    after: &'static [u8],
 }
 
 impl Wire {
@@ -55,6 +56,7 @@ impl Wire {
             watcher: None,
             output: BytesMut::new(),
             piece: Bytes::new(),
+            after: b"",
         }
     }
 
@@ -85,40 +87,52 @@ impl Wire {
         &mut self.output
     }
 
-    /// Adds a part of a body; only when [`Self::is_full`] is not.
-    pub(super) fn put_data(&mut self, data: Bytes) {
-        match data.len() < COPY_BELOW {
-            true => self.output().extend_from_slice(&data),
-            false => self.piece = data,
+    /// Adds a part of a body, and `after` it; only when [`Self::is_full`] is not.
+    pub(super) fn put_data(&mut self, data: Bytes, after: &'static [u8]) {
+        if data.len() < COPY_BELOW {
+            self.output().extend_from_slice(&data);
+            self.output().extend_from_slice(after);
+        } else {
+            self.piece = data;
+            self.after = after;
         }
     }
 
     /// Whether output must leave before there may be more.
     pub(super) fn is_full(&self) -> bool {
-        !self.piece.is_empty() || self.output.len() >= LARGE
+        !self.piece.is_empty() || !self.after.is_empty() || self.output.len() >= LARGE
     }
 
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.output.is_empty() && self.piece.is_empty() {
+        if self.unsent() == 0 {
             return Poll::Ready(Ok(()));
         }
-        while !(self.output.is_empty() && self.piece.is_empty()) {
+        while self.unsent() > 0 {
             let stream = Pin::new(&mut self.stream);
-            let parts = [IoSlice::new(&self.output), IoSlice::new(&self.piece)];
-            let len = match (self.output.is_empty(), self.piece.is_empty()) {
-                (false, true) => ready!(stream.poll_write(cx, &self.output))?,
-                (true, _) => ready!(stream.poll_write(cx, &self.piece))?,
-                (false, false) => ready!(stream.poll_write_vectored(cx, &parts))?,
+            let parts = [&*self.output, &*self.piece, self.after].map(IoSlice::new);
+            let len = match self.piece.is_empty() && self.after.is_empty() {
+                true => ready!(stream.poll_write(cx, &self.output))?,
+                false => ready!(stream.poll_write_vectored(cx, &parts))?,
             };
             if len == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            let of_output = len.min(self.output.len());
-            self.output.advance(of_output);
-            self.piece.advance(len - of_output);
+            self.sent(len);
         }
         recycle(std::mem::take(&mut self.output));
         Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn unsent(&self) -> usize {
+        self.output.len() + self.piece.len() + self.after.len()
+    }
+
+    fn sent(&mut self, len: usize) {
+        let of_output = len.min(self.output.len());
+        self.output.advance(of_output);
+        let of_piece = (len - of_output).min(self.piece.len());
+        self.piece.advance(of_piece);
+        self.after = self.after.get(len - of_output - of_piece..).unwrap_or_default();
     }
 }
 
