@@ -68,7 +68,6 @@ impl App {
             process.config.clone(),
             Upstreams::new(targets.clone()),
             metrics.clone(),
-            peers.clone(),
         ));
         // Behind the entrance alone, it is up to others whether a tunnel comes.
         let gate = (!args.tunnel.is_empty()).then(|| process.ready.gate("tunnel"));

@@ -70,8 +70,7 @@ impl App {
             metrics.clone(),
             peers.clone(),
         ));
-        let forward =
-            Forward::new(Rc::clone(&sessions), metrics.clone(), peers.clone(), args.max_requests);
+        let forward = Forward::new(Rc::clone(&sessions), metrics.clone(), args.max_requests);
         let grace = args.base.drain_timeout;
         let mut listeners =
             Listeners::new(args.bind, Rc::new(forward), metrics, callers.clone(), grace);

@@ -8,13 +8,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::service::service_fn;
 use tokio::net::{TcpListener, TcpSocket};
 use tunnel_common::config::{Config, Route};
 use tunnel_common::drain::Drain;
 use tunnel_common::edge;
 
-use crate::forward::{Forward, Mapping};
+use crate::forward::{Forward, Mapping, ReplyBody};
 use crate::metrics::Metrics;
 
 /// Connections that may wait to be accepted, per listener.
@@ -141,10 +140,9 @@ impl Callers {
             let (forward, mapping) = (Rc::clone(&self.forward), Rc::clone(&self.mapping));
             let (drain, open) = (self.drain.clone(), OpenConnection::new(&self.metrics));
             self.drain.spawn(async move {
-                let service = service_fn(|request| {
-                    Rc::clone(&forward).call(Rc::clone(&mapping), peer, request)
-                });
-                edge::serve(stream, service, &drain).await;
+                let call = |request| Rc::clone(&forward).call(Rc::clone(&mapping), peer, request);
+                let refuse = |error: &_| mapping.refuse(error, false).map(ReplyBody::from);
+                edge::serve(stream, call, refuse, &drain).await;
                 drop(open);
             });
         }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::StatusCode;
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tunnel_common::condition::Condition;
 use tunnel_common::drain::Drain;
 use tunnel_common::error::ProxyError;
+use tunnel_common::http1::Answer;
 use tunnel_common::tunnel::{
     Duplex, EncodedHead, Hello, Limits, Notice, Peer, RecvHalf, SendHalf, Session, Side,
     StreamError,
@@ -55,14 +56,6 @@ pub struct Outgoing<B> {
     pub idempotent: bool,
     /// It offers to switch protocols: its stream stays open both ways until the answer is known.
     pub upgrade: bool,
-}
-
-/// What came back.
-pub enum Answer {
-    /// An answer, whose body is still coming.
-    Response(Response<RecvHalf>),
-    /// 101: the target has switched protocols, and this is the new connection to it.
-    Switched(Response<()>, Duplex),
 }
 
 impl Sessions {
@@ -138,7 +131,10 @@ impl Sessions {
 
     /// Sends a request through the session that suits it best, and through another if the first
     /// has provably not begun with it.
-    pub async fn send<B>(&self, request: Outgoing<B>) -> Result<Answer, ProxyError>
+    pub async fn send<B>(
+        &self,
+        request: Outgoing<B>,
+    ) -> Result<Answer<RecvHalf, Duplex>, ProxyError>
     where
         B: Body<Data = Bytes> + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -279,7 +275,10 @@ fn displace(members: &mut Vec<Member>, hello: &Hello) {
 
 /// Waits for the answer. `held` is the open way to the target of a request that may switch
 /// protocols.
-async fn answer(held: Option<SendHalf>, mut recv: RecvHalf) -> Result<Answer, StreamError> {
+async fn answer(
+    held: Option<SendHalf>,
+    mut recv: RecvHalf,
+) -> Result<Answer<RecvHalf, Duplex>, StreamError> {
     let head = loop {
         let head = recv.response().await?;
         if !head.status().is_informational() || head.status() == StatusCode::SWITCHING_PROTOCOLS {

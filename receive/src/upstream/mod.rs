@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response, header};
+use http::{Request, header};
 use http_body::Body;
 use tokio::time::{Instant, timeout_at};
 use tunnel_common::config::Route;
@@ -33,11 +33,11 @@ use tunnel_common::headers::check_framing;
 use self::body::RequestBody;
 pub use self::body::UpstreamBody;
 use self::call::Call;
+pub use self::call::UpstreamAnswer;
 use self::connect::Dialler;
 use self::pool::{IDLE_LIMIT, Pools};
 
 /// All upstream connections of the process.
-#[derive(Debug)]
 pub struct Upstreams {
     dialler: Dialler,
     pools: Rc<Pools>,
@@ -56,8 +56,7 @@ impl Upstreams {
     ///
     /// The request's header is already fit to be forwarded
     /// ([`prepare_request`](tunnel_common::headers::prepare_request)), with an offered `Upgrade`
-    /// restored; this adds only what the connection needs. After a 101 the stream is in
-    /// [`hyper::upgrade::on`]; a 101 that was not asked for is an error.
+    /// restored; this adds only what the connection needs. A 101 that was not asked for is an error.
     ///
     /// `route.timeout` bounds how long nothing happens before the answer begins: neither its head
     /// nor progress of the upload. It is tried a second time, on a new connection, if a kept
@@ -67,7 +66,7 @@ impl Upstreams {
         &self,
         route: &Arc<Route>,
         request: Request<B>,
-    ) -> Result<Response<UpstreamBody>, ProxyError>
+    ) -> Result<UpstreamAnswer, ProxyError>
     where
         B: Body<Data = Bytes> + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
