@@ -21,6 +21,10 @@ pub(super) fn take_request(
     while input.starts_with(b"\r\n") && *scanned == 0 {
         input.advance(2);
     }
+    // What begins so is no method, and may never have an end: TLS, most of all.
+    if input.first().is_some_and(|byte| !byte.is_ascii_graphic() && *byte != b'\r') {
+        return Err(Http1Error::Malformed("not a request"));
+    }
     let Some(head) = take_section(input, scanned)? else { return Ok(None) };
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut parsed = httparse::Request::new(&mut []);
@@ -40,6 +44,11 @@ pub(super) fn take_response(
     input: &mut BytesMut,
     scanned: &mut usize,
 ) -> Result<Option<Response<()>>, Http1Error> {
+    const START: &[u8] = b"HTTP/1.";
+    let len = input.len().min(START.len());
+    if input.get(..len) != START.get(..len) {
+        return Err(Http1Error::Malformed("not a response"));
+    }
     let Some(head) = take_section(input, scanned)? else { return Ok(None) };
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut parsed = httparse::Response::new(&mut []);

@@ -25,4 +25,4 @@ pub use self::switched::Switched;
 use crate::tunnel::MAX_HEAD;
 
 /// Fields that a head or a trailer section may have.
-pub const MAX_FIELDS: usize = 128;
+pub const MAX_FIELDS: usize = 256;
