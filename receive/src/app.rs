@@ -133,6 +133,7 @@ impl App {
     /// Serves until `stop`; then asks the peers for no more requests and finishes those in flight.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let Self { process, sessions, peers, targets, grace, .. } = self;
+        process.start.open();
         tokio::select! {
             () = follow(process.config.clone(), sessions) => {}
             () = stop => {}

@@ -124,6 +124,7 @@ impl App {
         }
         let gate = process.ready.gate("listeners");
         gate.open();
+        process.start.open();
         let follow = follow(listeners, process.config.clone(), Rc::clone(&sessions), gate);
         tokio::select! {
             () = follow => {}
