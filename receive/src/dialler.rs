@@ -12,7 +12,7 @@ use crate::metrics::Metrics;
 use crate::sessions::Sessions;
 
 /// The longest pause between dials. Short, because the first request after an outage waits for it.
-const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// Keeps one tunnel up through `connector`.
 pub struct Dialler<C> {
