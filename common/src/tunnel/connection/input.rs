@@ -327,7 +327,7 @@ impl Connection {
 
     /// Whether the goodbye has left, and with it all that came before.
     pub(crate) fn is_closed(&self) -> bool {
-        self.closing.is_some() && self.out.is_empty()
+        self.closing.is_some_and(|goodbye| goodbye.ends_at <= self.written)
     }
 
     /// The transport takes nothing for now.
@@ -342,7 +342,7 @@ impl Connection {
             Some(_) => deadline,
             None => deadline.min(self.started_at + self.limits.handshake),
         }
-        .min(self.closing.map_or(deadline, |since| since + self.limits.write_stall))
+        .min(self.closing.map_or(deadline, |goodbye| goodbye.said_at + self.limits.write_stall))
     }
 
     /// Does what is due at `now`. An error is the tunnel's end.
@@ -351,7 +351,7 @@ impl Connection {
         if self.peer.is_none() && now >= self.started_at + self.limits.handshake {
             return Err(TunnelError::Silent(self.limits.handshake));
         }
-        if self.closing.is_some_and(|since| now >= since + self.limits.write_stall) {
+        if self.closing.is_some_and(|goodbye| now >= goodbye.said_at + self.limits.write_stall) {
             return Err(TunnelError::Closed);
         }
         if self.liveness.check(now, &self.limits)? {

@@ -90,12 +90,19 @@ pub(crate) struct Connection {
     peer: Option<Hello>,
     peer_draining: bool,
     drain: Option<DrainMark>,
-    /// Since when the goodbye waits to leave. Nothing is sent after it.
-    closing: Option<Instant>,
+    closing: Option<Goodbye>,
     end: Option<TunnelError>,
     /// Counts the changes that [`Self::poll_changed`] tells of.
     changes: u64,
     observer: Slot,
+}
+
+/// A CLOSE on its way out. What comes behind it is for nobody.
+#[derive(Clone, Copy, Debug)]
+struct Goodbye {
+    said_at: Instant,
+    /// Where it ends in the tunnel's output, counted from its start.
+    ends_at: u64,
 }
 
 /// How far this side's drain has come.
@@ -109,13 +116,7 @@ enum DrainMark {
 
 impl Connection {
     pub(crate) fn new(side: Side, limits: Limits, hello: Hello, now: Instant) -> Self {
-        // A frame grants at most a u32, and a peer holds no more.
-        let cap = |credit: usize| credit.min(u32::MAX as usize);
-        let limits = Limits {
-            initial_credit: cap(limits.initial_credit),
-            max_credit: cap(limits.max_credit),
-            ..limits
-        };
+        let limits = limits.on_the_wire();
         let hello = Hello {
             max_streams: limits.max_streams,
             initial_credit: limits.initial_credit as u32,
@@ -183,7 +184,8 @@ impl Connection {
         if self.closing.is_none() && self.end.is_none() {
             let len = reason.floor_char_boundary(MAX_REASON);
             self.out.put_frame(Kind::Close, 0, false, reason.as_bytes().get(..len).unwrap_or(&[]));
-            self.closing = Some(self.now);
+            let ends_at = self.written + self.out.len() as u64;
+            self.closing = Some(Goodbye { said_at: self.now, ends_at });
             self.openers.wake(usize::MAX);
             self.driver.wake();
         }
