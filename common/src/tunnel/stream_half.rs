@@ -187,6 +187,10 @@ impl SendHalf {
         self.connection.borrow_mut().send_data(self.id, data, end);
     }
 
+    pub(super) fn is_ended(&self) -> bool {
+        self.connection.borrow().is_ended(self.id)
+    }
+
     pub(super) fn send_end(&mut self) {
         self.connection.borrow_mut().send_end(self.id);
     }
