@@ -1,7 +1,7 @@
 //! A bridge: the ends and what they share.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use clap::Parser;
@@ -42,18 +42,18 @@ impl Bridge {
 
     /// Maps the next port to `origin`.
     pub fn route(self, name: &str, origin: &Origin) -> Self {
-        self.target(name, &format!("http://{}", origin.address()), json!({}))
+        self.target(name, &format!("http://{}", origin.address()), &json!({}))
     }
 
     /// Maps the next port to any target; `more` are further fields of the mapping.
-    pub fn target(mut self, name: &str, target: &str, more: Value) -> Self {
+    pub fn target(mut self, name: &str, target: &str, more: &Value) -> Self {
         self.mappings.add(name, target, more, false);
         self
     }
 
     /// A mapping that only `tunnel-send` has.
     pub fn only_in_send(mut self, name: &str) -> Self {
-        self.mappings.add(name, "http://nowhere.invalid", json!({}), true);
+        self.mappings.add(name, "http://nowhere.invalid", &json!({}), true);
         self
     }
 
@@ -169,7 +169,7 @@ impl Running {
             format!("--admin={}", place.port(0)),
             format!("--tunnel={}://{}", transport.scheme(), place.port(TUNNEL_PORT)),
         ];
-        flags.extend(common_flags(self.mappings.send_file(), self.keys("send")));
+        flags.extend(common_flags(&self.mappings.send_file(), &self.keys("send")));
         flags.extend(self.send_flags.iter().cloned());
         let args = SendArgs::try_parse_from(flags).unwrap();
         log(&args);
@@ -186,7 +186,7 @@ impl Running {
                 format!("--tunnel={}://{}", transport.scheme(), place.port(TUNNEL_PORT))
             }),
         );
-        flags.extend(common_flags(self.mappings.receive_file(), self.keys("receive")));
+        flags.extend(common_flags(&self.mappings.receive_file(), &self.keys("receive")));
         let args = ReceiveArgs::try_parse_from(flags).unwrap();
         let wires = self.wires.clone();
         let name = format!("receive {index} of {}", self.places[0].address);
@@ -209,7 +209,7 @@ impl Drop for Running {
 }
 
 /// What takes longer to drain than the harness waits is stuck.
-fn common_flags(config: PathBuf, keys: PathBuf) -> [String; 3] {
+fn common_flags(config: &Path, keys: &Path) -> [String; 3] {
     [
         format!("--config={}", config.display()),
         format!("--keys={}", keys.display()),
