@@ -15,6 +15,7 @@ use tunnel_common::drain::Drain;
 use tunnel_common::process::{self, Process};
 use tunnel_common::ready::Gate;
 use tunnel_common::telemetry::Telemetry;
+use tunnel_common::tunnel::ssh::Terms;
 use tunnel_common::tunnel::{Acceptor, Hello, Limits, TunnelScheme, TunnelUrl};
 
 use crate::args::ServeArgs;
@@ -23,6 +24,7 @@ use crate::listeners::{ListenError, Listeners};
 use crate::metrics::Metrics;
 use crate::sessions::Sessions;
 use crate::tunnel::grpc::GrpcAcceptor;
+use crate::tunnel::ssh::SshAcceptor;
 
 /// How often a mapping's port that could not be opened is tried again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -142,7 +144,7 @@ impl App {
     }
 
     async fn listen(&mut self, url: &TunnelUrl, args: &ServeArgs) -> anyhow::Result<()> {
-        let address = lookup_host((url.host.as_str(), url.port))
+        let address = lookup_host((url.place.host.as_str(), url.place.port))
             .await
             .context("the host is no address of this machine")?
             .next()
@@ -150,6 +152,12 @@ impl App {
         match url.scheme {
             TunnelScheme::Grpc => {
                 let acceptor = GrpcAcceptor::bind(address, &args.keys, &self.peers).await?;
+                self.tunnels.push(acceptor.local_addr());
+                self.accept_from(acceptor);
+            }
+            TunnelScheme::Ssh => {
+                let terms = Terms::default();
+                let acceptor = SshAcceptor::bind(address, &args.keys, terms, &self.peers).await?;
                 self.tunnels.push(acceptor.local_addr());
                 self.accept_from(acceptor);
             }
