@@ -1,0 +1,130 @@
+//! Exchanges that end before their time: each side is told, and nothing is left behind.
+
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex};
+
+use crate::harness::{Bridge, LIMIT, Origin, Transport, block};
+
+over_each_transport!({
+    an_early_answer_ends_a_big_upload
+    a_caller_that_leaves_a_download_cancels_it
+    a_caller_that_leaves_before_the_answer_cancels_the_request
+    a_caller_that_leaves_an_upload_leaves_it_incomplete
+    a_target_that_leaves_a_download_leaves_it_incomplete
+    a_target_that_leaves_before_the_answer_is_an_error
+});
+
+const UPLOAD: &str = "POST / HTTP/1.1\r\nHost: caller\r\nContent-Length: 1073741824\r\n\r\n";
+
+/// The target closes its side and goes on reading, so that its answer is not lost to a reset.
+fn an_early_answer_ends_a_big_upload(transport: Transport) {
+    let origin = Origin::script(|mut socket, _| {
+        if socket.head().is_some() {
+            socket.read_exact(100_000);
+            socket.send(
+                "HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbig",
+            );
+            socket.finish();
+            socket.rest();
+        }
+    });
+    let bridge = Bridge::new(transport).route("early", &origin).start();
+    let mut caller = bridge.call("early");
+    caller.send(UPLOAD);
+    caller.send(&block()[..]);
+    caller.send(&block()[..]);
+    let reply = caller.reply();
+    assert_eq!((reply.status, &*reply.text()), (413, "big"));
+    bridge.until_idle();
+}
+
+fn a_caller_that_leaves_a_download_cancels_it(transport: Transport) {
+    let (gone, seen) = sync_channel(1);
+    let origin = Origin::script(move |mut socket, _| {
+        if socket.head().is_some() {
+            socket.send("HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n");
+            gone.send(socket.send_until_gone(&block())).unwrap();
+        }
+    });
+    let bridge = Bridge::new(transport).route("download", &origin).start();
+    let mut caller = bridge.call("download");
+    caller.send_get("/", "");
+    assert_eq!(caller.head().status, 200);
+    caller.read_exact(1 << 20);
+    drop(caller);
+    let error = seen.recv_timeout(2 * LIMIT).unwrap();
+    assert_ne!(error, std::io::ErrorKind::WouldBlock, "it was never cancelled");
+    bridge.until_idle();
+}
+
+fn a_caller_that_leaves_before_the_answer_cancels_the_request(transport: Transport) {
+    let (begun, seen) = sync_channel(1);
+    let (gone, left) = sync_channel(1);
+    let origin = Origin::script(move |mut socket, _| {
+        if socket.head().is_some() {
+            begun.send(()).unwrap();
+            gone.send(socket.rest()).unwrap();
+        }
+    });
+    let bridge = Bridge::new(transport).route("never", &origin).start();
+    let mut caller = bridge.call("never");
+    caller.send_get("/", "");
+    seen.recv_timeout(LIMIT).unwrap();
+    drop(caller);
+    assert_eq!(left.recv_timeout(LIMIT / 2).unwrap(), b"");
+    bridge.until_idle();
+}
+
+fn a_caller_that_leaves_an_upload_leaves_it_incomplete(transport: Transport) {
+    let (first, begun) = sync_channel(1);
+    let (gone, left) = sync_channel(1);
+    let origin = Origin::script(move |mut socket, _| {
+        if socket.head().is_some() {
+            assert_eq!(socket.chunk().unwrap(), b"one");
+            first.send(()).unwrap();
+            gone.send(socket.rest()).unwrap();
+        }
+    });
+    let bridge = Bridge::new(transport).route("upload", &origin).start();
+    let mut caller = bridge.call("upload");
+    caller
+        .send("POST / HTTP/1.1\r\nHost: caller\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n");
+    begun.recv_timeout(LIMIT).unwrap();
+    drop(caller);
+    assert_eq!(left.recv_timeout(LIMIT / 2).unwrap(), b"", "it looks complete");
+    bridge.until_idle();
+}
+
+fn a_target_that_leaves_a_download_leaves_it_incomplete(transport: Transport) {
+    let (leave, seen) = sync_channel::<()>(0);
+    let seen = Arc::new(Mutex::new(seen));
+    let origin = Origin::script(move |mut socket, _| {
+        let Some((line, _)) = socket.head() else { return };
+        match line.contains("/chunked") {
+            true => {
+                socket.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
+            }
+            false => socket.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\none"),
+        }
+        seen.lock().unwrap().recv_timeout(LIMIT).unwrap();
+    });
+    let bridge = Bridge::new(transport).route("download", &origin).start();
+    for (path, body) in [("/sized", "one"), ("/chunked", "3\r\none\r\n")] {
+        let mut caller = bridge.call("download");
+        caller.send_get(path, "");
+        assert_eq!(caller.head().status, 200);
+        assert_eq!(caller.read_exact(body.len()), body.as_bytes());
+        leave.send(()).unwrap();
+        assert_eq!(caller.rest(), b"", "it looks complete");
+    }
+    bridge.until_idle();
+}
+
+fn a_target_that_leaves_before_the_answer_is_an_error(transport: Transport) {
+    let origin = Origin::script(|mut socket, _| {
+        socket.head();
+    });
+    let bridge = Bridge::new(transport).route("mute", &origin).start();
+    bridge.get("mute", "/").assert_error(502, "connection_terminated");
+    bridge.until_idle();
+}

@@ -1,0 +1,28 @@
+//! Whole bridges in one process: both apps on threads of their own, origins behind them, callers
+//! in front. Dropping a part ends it, and fails the test if it did not end well.
+
+mod body;
+mod bridge;
+mod caller;
+mod end;
+mod exchange;
+mod load;
+mod mappings;
+mod memory;
+mod origin;
+mod panics;
+mod place;
+mod reply;
+mod transport;
+mod wait;
+mod worker;
+
+pub use self::body::{Filler, block, filled, full};
+pub use self::bridge::{Bridge, Running};
+pub use self::caller::{Caller, get};
+pub use self::exchange::{Http1, Http2, run};
+pub use self::load::Load;
+pub use self::origin::{Body, Origin, Socket};
+pub use self::reply::Reply;
+pub use self::transport::Transport;
+pub use self::wait::{LIMIT, until};

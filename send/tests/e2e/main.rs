@@ -1,0 +1,31 @@
+//! Whole bridges: every scenario over every transport, in one process.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "clippy.toml's exception for tests misses helpers"
+)]
+
+mod harness;
+
+/// Makes a test of each scenario over each transport. A new transport is one line.
+macro_rules! over_each_transport {
+    ($scenarios:tt) => {
+        over_each_transport!(grpc: Grpc, $scenarios);
+        over_each_transport!(memory: Memory, $scenarios);
+    };
+    ($module:ident: $transport:ident, { $($scenario:ident)* }) => {
+        mod $module {
+            $(
+                #[test]
+                fn $scenario() {
+                    super::$scenario(crate::harness::Transport::$transport);
+                }
+            )*
+        }
+    };
+}
+
+mod broken_off;
+mod heads;
+mod messages;
