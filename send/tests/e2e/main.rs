@@ -13,6 +13,7 @@ macro_rules! over_each_transport {
     ($scenarios:tt) => {
         over_each_transport!(grpc: Grpc, $scenarios);
         over_each_transport!(memory: Memory, $scenarios);
+        over_each_transport!(ssh: Ssh, $scenarios);
     };
     ($module:ident: $transport:ident, { $($scenario:ident)* }) => {
         mod $module {

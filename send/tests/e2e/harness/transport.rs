@@ -13,6 +13,7 @@ use super::memory::Wire;
 pub enum Transport {
     Grpc,
     Memory,
+    Ssh,
 }
 
 impl Transport {
@@ -20,6 +21,7 @@ impl Transport {
     pub fn scheme(self) -> &'static str {
         match self {
             Self::Grpc | Self::Memory => "grpc",
+            Self::Ssh => "ssh",
         }
     }
 
@@ -30,7 +32,7 @@ impl Transport {
                 app.accept_from(wire.acceptor());
                 Ok(app)
             }
-            Self::Grpc => SendApp::build(args).await,
+            Self::Grpc | Self::Ssh => SendApp::build(args).await,
         }
     }
 
@@ -41,7 +43,7 @@ impl Transport {
                 wires.into_iter().for_each(|wire| app.dial_through(wire));
                 Ok(app)
             }
-            Self::Grpc => ReceiveApp::build(args).await,
+            Self::Grpc | Self::Ssh => ReceiveApp::build(args).await,
         }
     }
 }
