@@ -18,7 +18,7 @@ const UPLOAD: &str = "POST / HTTP/1.1\r\nHost: caller\r\nContent-Length: 1073741
 
 /// The target closes its side and goes on reading, so that its answer is not lost to a reset.
 fn an_early_answer_ends_a_big_upload(transport: Transport) {
-    let origin = Origin::script(|mut socket, _| {
+    let origin = Origin::script(|mut socket| {
         if socket.head().is_some() {
             socket.read_exact(100_000);
             socket.send(
@@ -40,7 +40,7 @@ fn an_early_answer_ends_a_big_upload(transport: Transport) {
 
 fn a_caller_that_leaves_a_download_cancels_it(transport: Transport) {
     let (gone, seen) = sync_channel(1);
-    let origin = Origin::script(move |mut socket, _| {
+    let origin = Origin::script(move |mut socket| {
         if socket.head().is_some() {
             socket.send("HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n");
             gone.send(socket.send_until_gone(&block())).unwrap();
@@ -60,7 +60,7 @@ fn a_caller_that_leaves_a_download_cancels_it(transport: Transport) {
 fn a_caller_that_leaves_before_the_answer_cancels_the_request(transport: Transport) {
     let (begun, seen) = sync_channel(1);
     let (gone, left) = sync_channel(1);
-    let origin = Origin::script(move |mut socket, _| {
+    let origin = Origin::script(move |mut socket| {
         if socket.head().is_some() {
             begun.send(()).unwrap();
             gone.send(socket.rest()).unwrap();
@@ -78,7 +78,7 @@ fn a_caller_that_leaves_before_the_answer_cancels_the_request(transport: Transpo
 fn a_caller_that_leaves_an_upload_leaves_it_incomplete(transport: Transport) {
     let (first, begun) = sync_channel(1);
     let (gone, left) = sync_channel(1);
-    let origin = Origin::script(move |mut socket, _| {
+    let origin = Origin::script(move |mut socket| {
         if socket.head().is_some() {
             assert_eq!(socket.chunk().unwrap(), b"one");
             first.send(()).unwrap();
@@ -98,7 +98,7 @@ fn a_caller_that_leaves_an_upload_leaves_it_incomplete(transport: Transport) {
 fn a_target_that_leaves_a_download_leaves_it_incomplete(transport: Transport) {
     let (leave, seen) = sync_channel::<()>(0);
     let seen = Arc::new(Mutex::new(seen));
-    let origin = Origin::script(move |mut socket, _| {
+    let origin = Origin::script(move |mut socket| {
         let Some((line, _)) = socket.head() else { return };
         match line.contains("/chunked") {
             true => {
@@ -121,7 +121,7 @@ fn a_target_that_leaves_a_download_leaves_it_incomplete(transport: Transport) {
 }
 
 fn a_target_that_leaves_before_the_answer_is_an_error(transport: Transport) {
-    let origin = Origin::script(|mut socket, _| {
+    let origin = Origin::script(|mut socket| {
         socket.head();
     });
     let bridge = Bridge::new(transport).route("mute", &origin).start();

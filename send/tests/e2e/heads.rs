@@ -18,7 +18,7 @@ type Head = (String, Vec<(String, String)>);
 
 /// Shows each head to the test, and answers with nothing.
 fn showing(heads: SyncSender<Head>) -> Origin {
-    Origin::script(move |mut socket, _| {
+    Origin::script(move |mut socket| {
         while let Some(head) = socket.head() {
             heads.send(head).unwrap();
             socket.send("HTTP/1.1 204 No Content\r\n\r\n");
@@ -65,7 +65,7 @@ fn paths_are_exact(transport: Transport) {
 
 fn repeated_fields_keep_their_order(transport: Transport) {
     let (heads, seen) = sync_channel(1);
-    let origin = Origin::script(move |mut socket, _| {
+    let origin = Origin::script(move |mut socket| {
         while let Some(head) = socket.head() {
             heads.send(head).unwrap();
             socket.send("HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nX: x\r\nSet-Cookie: b=2, c\r\n");
@@ -120,7 +120,7 @@ fn larger_heads_get_a_clear_answer(transport: Transport) {
 }
 
 fn answers_may_have_large_heads(transport: Transport) {
-    let origin = Origin::script(|mut socket, _| {
+    let origin = Origin::script(|mut socket| {
         while socket.head().is_some() {
             let value = "v".repeat(60_000);
             socket
@@ -132,7 +132,7 @@ fn answers_may_have_large_heads(transport: Transport) {
 }
 
 fn larger_heads_of_answers_are_an_error_of_the_target(transport: Transport) {
-    let origin = Origin::script(|mut socket, _| {
+    let origin = Origin::script(|mut socket| {
         while let Some((line, _)) = socket.head() {
             let size: usize = line.split(['/', ' ']).nth(2).unwrap().parse().unwrap();
             let value = "v".repeat(size);

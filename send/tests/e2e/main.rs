@@ -5,6 +5,7 @@
     clippy::unwrap_used,
     reason = "clippy.toml's exception for tests misses helpers"
 )]
+#![expect(unreachable_pub, reason = "nothing in a test binary is reachable from outside")]
 
 mod harness;
 
@@ -28,5 +29,12 @@ macro_rules! over_each_transport {
 }
 
 mod broken_off;
+mod failures;
 mod heads;
+mod http2;
 mod messages;
+mod reload;
+mod routing;
+mod stalled;
+mod tunnels;
+mod upgrade;

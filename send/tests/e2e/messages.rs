@@ -3,7 +3,7 @@
 use http::{Method, Response, header};
 use http_body_util::BodyExt;
 
-use crate::harness::{Bridge, Filler, Origin, Transport, full};
+use crate::harness::{Bridge, Filler, Origin, Transport, boxed, full};
 
 over_each_transport!({
     a_get_and_a_post
@@ -54,7 +54,7 @@ fn the_answer_to_head_has_a_length_and_no_body(transport: Transport) {
 }
 
 fn chunks_and_trailers_cross_both_ways(transport: Transport) {
-    let origin = Origin::script(|mut socket, _| {
+    let origin = Origin::script(|mut socket| {
         while let Some((_, fields)) = socket.head() {
             let chunked = ("transfer-encoding".to_owned(), "chunked".to_owned());
             assert!(fields.contains(&chunked), "{fields:?}");
@@ -84,7 +84,7 @@ fn chunks_and_trailers_cross_both_ways(transport: Transport) {
 }
 
 fn a_body_waits_for_100_continue(transport: Transport) {
-    let origin = Origin::script(|mut socket, _| {
+    let origin = Origin::script(|mut socket| {
         while let Some((_, fields)) = socket.head() {
             assert!(fields.contains(&("expect".to_owned(), "100-continue".to_owned())));
             socket.send("HTTP/1.1 100 Continue\r\n\r\n");
@@ -103,7 +103,7 @@ fn a_body_waits_for_100_continue(transport: Transport) {
 
 fn http_1_0_gets_its_answer_without_chunks(transport: Transport) {
     let origin = Origin::http(async |_| {
-        Response::new(Filler::chunked(1 << 20, http::HeaderMap::new()).boxed_unsync())
+        Response::new(boxed(Filler::chunked(1 << 20, http::HeaderMap::new())))
     });
     let bridge = Bridge::new(transport).route("old", &origin).start();
     let mut caller = bridge.call("old");
@@ -129,7 +129,7 @@ fn a_connection_is_kept_and_may_be_pipelined(transport: Transport) {
 }
 
 fn statuses_without_a_body_end_at_once(transport: Transport) {
-    let origin = Origin::script(|mut socket, _| {
+    let origin = Origin::script(|mut socket| {
         while let Some((line, _)) = socket.head() {
             let status = line.split(['/', ' ']).nth(2).unwrap();
             socket.send(format!("HTTP/1.1 {status} x\r\nETag: \"e\"\r\n\r\n"));

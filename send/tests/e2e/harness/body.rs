@@ -1,35 +1,59 @@
 //! Bodies of messages.
 
-use std::convert::Infallible;
+use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
+use tokio::sync::mpsc;
 
-use super::origin;
+type BoxError = Box<dyn Error + Send + Sync>;
 
-/// A body that is there at once.
-pub fn full(text: impl Into<Bytes>) -> origin::Body {
-    Full::new(text.into()).boxed_unsync()
+/// Any body.
+pub type AnyBody = UnsyncBoxBody<Bytes, BoxError>;
+
+/// Makes any body of one.
+pub fn boxed<B>(body: B) -> AnyBody
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    body.map_err(Into::into).boxed_unsync()
 }
 
-/// A megabyte that says whose it is, and that no other number's shares a block with.
+/// A body that is there at once.
+pub fn full(text: impl Into<Bytes>) -> AnyBody {
+    boxed(Full::new(text.into()))
+}
+
+/// A body whose frames come one by one; it ends when the sender is dropped.
+pub fn channel() -> (mpsc::Sender<Frame<Bytes>>, AnyBody) {
+    let (sender, frames) = mpsc::channel(1);
+    (sender, boxed(Channel(frames)))
+}
+
+struct Channel(mpsc::Receiver<Frame<Bytes>>);
+
+impl Body for Channel {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.0.poll_recv(cx).map(|frame| frame.map(Ok))
+    }
+}
+
+/// A megabyte in blocks that say whose they are and which, so that no two blocks are equal.
 pub fn filled(mapping: &str, number: usize) -> Bytes {
-    let mut state = (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    for byte in mapping.bytes() {
-        state = (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    }
-    let mut bytes = format!("{mapping} {number}\n").into_bytes();
-    while bytes.len() < 1 << 20 {
-        // xorshift64
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend(state.to_le_bytes());
-    }
+    let block = |index| format!("{mapping} {number} {index:<1024}").into_bytes();
+    let mut bytes = (0..1024).map(block).collect::<Vec<_>>().concat();
     bytes.truncate(1 << 20);
     bytes.into()
 }
@@ -60,12 +84,12 @@ impl Filler {
 
 impl Body for Filler {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         Poll::Ready(match self.left {
             0 => self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))),
             _ => {

@@ -132,9 +132,9 @@ impl End {
         values.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
     }
 
-    /// Whether it was not stopped yet.
+    /// Whether it has not ended yet.
     pub fn is_running(&self) -> bool {
-        !self.worker.is_finished()
+        self.worker.is_alive()
     }
 
     /// Asks it to end, without waiting for that.

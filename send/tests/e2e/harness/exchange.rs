@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::LocalRuntime;
 use tunnel_common::drain::Drain;
 
-use super::origin::Body;
+use super::body::AnyBody;
 
 /// Runs a caller's side of a test, for at most as long as moving many megabytes may take.
 pub fn run<T>(work: impl Future<Output = T>) -> T {
@@ -21,7 +21,7 @@ pub fn run<T>(work: impl Future<Output = T>) -> T {
 }
 
 /// An HTTP/1.1 connection.
-pub struct Http1(pub http1::SendRequest<Body>);
+pub struct Http1(pub http1::SendRequest<AnyBody>);
 
 impl Http1 {
     pub async fn connect(address: SocketAddr) -> Self {
@@ -35,14 +35,14 @@ impl Http1 {
     }
 
     /// A whole exchange.
-    pub async fn send(&mut self, request: Request<Body>) -> hyper::Result<Response<Bytes>> {
+    pub async fn send(&mut self, request: Request<AnyBody>) -> hyper::Result<Response<Bytes>> {
         self.0.ready().await?;
         collect(self.0.send_request(request).await?).await
     }
 }
 
 /// An HTTP/2 connection with prior knowledge.
-pub struct Http2(pub http2::SendRequest<Body>);
+pub struct Http2(pub http2::SendRequest<AnyBody>);
 
 impl Http2 {
     pub async fn connect(address: SocketAddr) -> Self {

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{Request, header};
-use http_body_util::BodyExt;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::body::{Filler, boxed, full};
 use super::exchange::Http1;
 use super::wait::until;
 use super::worker::Worker;
-use super::{Filler, full};
 
 /// Callers that send one request after the other and fail at the first that is not answered well.
 pub struct Load {
@@ -47,7 +46,10 @@ impl Load {
     /// Waits until this many more requests were answered well.
     pub fn until_answered(&self, more: usize) {
         let goal = self.answered() + more;
-        until("answers under load", || (self.answered() >= goal).then_some(()));
+        until("answers under load", || {
+            assert!(self.worker.is_alive(), "a caller under load failed, see above");
+            (self.answered() >= goal).then_some(())
+        });
     }
 
     /// Ends the callers, each after its request, and fails if one of them has.
@@ -72,10 +74,11 @@ async fn call(
         let request = Request::builder().uri("/load").header(header::HOST, "caller");
         let request = match turn % 2 {
             0 => request.body(full("")),
-            _ => request.method("POST").body(Filler::sized(64 * 1024).boxed_unsync()),
+            _ => request.method("POST").body(boxed(Filler::sized(64 * 1024))),
         };
         let response = connection.send(request.unwrap()).await.unwrap();
-        assert_eq!((response.status().as_u16(), &response.body()[..]), (200, text.as_bytes()));
+        let answer = str::from_utf8(response.body()).unwrap();
+        assert_eq!((response.status().as_u16(), answer), (200, text));
         answered.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -1,29 +1,29 @@
 //! Targets: servers of HTTP, and scripts that say byte for byte what happens.
 
 use std::convert::Infallible;
-use std::io::{BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
 use tunnel_common::drain::Drain;
 
-use super::reply;
-use super::wait::LIMIT;
+use super::body::{AnyBody, full};
+use super::socket::Socket;
 use super::worker::Worker;
-
-/// The body of an answer.
-pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// A target on a thread of its own. Dropping it ends it and fails if it panicked.
 pub struct Origin {
@@ -38,57 +38,69 @@ impl Origin {
     /// Serves HTTP/1.1 and h2c.
     pub fn http<H>(handle: H) -> Self
     where
-        H: AsyncFn(Request<Incoming>) -> Response<Body> + Send + 'static,
+        H: AsyncFn(Request<Incoming>) -> Response<AnyBody> + Send + 'static,
     {
-        Self::start("origin", Scripts::default(), async move |listener, drain| {
-            let (listener, handle) = (tokio_listener(listener), Rc::new(handle));
+        Self::start(async move |listener, drain, _| {
+            let handle = Rc::new(handle);
             while let Ok((stream, _)) = listener.accept().await {
-                let (handle, executor) = (Rc::clone(&handle), drain.clone());
+                stream.set_nodelay(true).unwrap();
+                drain.spawn(serve(stream, Rc::clone(&handle), drain.clone()));
+            }
+        })
+    }
+
+    /// Answers every request with the same text, once it has come whole.
+    pub fn saying(text: &'static str) -> Self {
+        Self::http(async move |request| {
+            // A request that breaks off gets no answer anyway.
+            let _ = request.into_body().collect().await;
+            Response::new(full(text))
+        })
+    }
+
+    /// The same behind TLS, with the certificate that is also returned.
+    pub fn https(name: &str, text: &'static str) -> (Self, String) {
+        let (acceptor, certificate) = acceptor(name);
+        let origin = Self::start(async move |listener, drain, _| {
+            let handle = Rc::new(async move |_| Response::new(full(text)));
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, handle) = (acceptor.clone(), Rc::clone(&handle));
+                let executor = drain.clone();
                 drain.spawn(async move {
-                    stream.set_nodelay(true).unwrap();
-                    let service = service_fn(|request| {
-                        let handle = Rc::clone(&handle);
-                        async move { Ok::<_, Infallible>(handle(request).await) }
-                    });
-                    let builder = auto::Builder::new(executor);
-                    // How it ends is the bridge's business; the test looks at the other side.
-                    let _ =
-                        builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
+                    // Whom the bridge does not trust, it leaves.
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        serve(stream, handle, executor).await;
+                    }
                 });
             }
-        })
+        });
+        (origin, certificate)
     }
 
-    /// Answers every request with the same text.
-    pub fn saying(text: &'static str) -> Self {
-        Self::http(async move |_| Response::new(super::full(text)))
-    }
-
-    /// Runs `script` for each connection, on a thread of its own, and tells it how many came
-    /// before.
-    pub fn script(script: impl Fn(Socket, usize) + Clone + Send + 'static) -> Self {
-        let scripts = Scripts::default();
-        let running = Arc::clone(&scripts);
-        Self::start("script", scripts, async move |listener, _| {
-            let listener = tokio_listener(listener);
-            for number in 0.. {
-                let (stream, _) = listener.accept().await.unwrap();
+    /// Runs `script` for each connection, on a thread of its own.
+    pub fn script(script: impl Fn(Socket) + Clone + Send + 'static) -> Self {
+        Self::start(async move |listener, _, scripts| {
+            while let Ok((stream, _)) = listener.accept().await {
                 let (script, stream) = (script.clone(), stream.into_std().unwrap());
-                let thread = spawn(move || script(Socket::new(stream), number));
-                running.lock().unwrap().push(thread);
+                let thread = spawn(move || script(Socket::new(stream)));
+                scripts.lock().unwrap().push(thread);
             }
         })
     }
 
-    fn start<S>(kind: &str, scripts: Scripts, serve: S) -> Self
+    fn start<S>(serve: S) -> Self
     where
-        S: AsyncFnOnce(TcpListener, Drain) + Send + 'static,
+        S: AsyncFnOnce(tokio::net::TcpListener, Drain, Scripts) + Send + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let worker = Worker::start(&format!("{kind} {address}"), async move |stop| {
+        let scripts = Scripts::default();
+        let running = Arc::clone(&scripts);
+        let worker = Worker::start(&format!("origin {address}"), async move |stop| {
+            listener.set_nonblocking(true).unwrap();
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             let drain = Drain::new();
-            stop.run_until_cancelled(serve(listener, drain.clone())).await;
+            stop.run_until_cancelled(serve(listener, drain.clone(), running)).await;
             drain.finish(Duration::ZERO).await;
         });
         Self { address, worker, scripts }
@@ -111,65 +123,28 @@ impl Drop for Origin {
     }
 }
 
-fn tokio_listener(listener: TcpListener) -> tokio::net::TcpListener {
-    listener.set_nonblocking(true).unwrap();
-    tokio::net::TcpListener::from_std(listener).unwrap()
+async fn serve<I, H>(io: I, handle: Rc<H>, executor: Drain)
+where
+    I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    H: AsyncFn(Request<Incoming>) -> Response<AnyBody> + 'static,
+{
+    let service = service_fn(|request| {
+        let handle = Rc::clone(&handle);
+        async move { Ok::<_, Infallible>(handle(request).await) }
+    });
+    let builder = auto::Builder::new(executor);
+    // How it ends is the bridge's business; the test looks at the other side.
+    let _ = builder.serve_connection_with_upgrades(TokioIo::new(io), service).await;
 }
 
-/// A script's connection.
-pub struct Socket(BufReader<TcpStream>);
-
-impl Socket {
-    fn new(stream: TcpStream) -> Self {
-        stream.set_nonblocking(false).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(LIMIT)).unwrap();
-        stream.set_write_timeout(Some(LIMIT)).unwrap();
-        Self(BufReader::new(stream))
-    }
-
-    /// The next request's line and fields; `None` when the bridge has closed the connection.
-    pub fn head(&mut self) -> Option<(String, Vec<(String, String)>)> {
-        let line = reply::line(&mut self.0);
-        (!line.is_empty()).then(|| (line, reply::fields(&mut self.0)))
-    }
-
-    pub fn chunk(&mut self) -> Option<Vec<u8>> {
-        reply::chunk(&mut self.0)
-    }
-
-    pub fn trailers(&mut self) -> Vec<(String, String)> {
-        reply::fields(&mut self.0)
-    }
-
-    pub fn read_exact(&mut self, length: usize) -> Vec<u8> {
-        let mut bytes = vec![0; length];
-        self.0.read_exact(&mut bytes).unwrap();
-        bytes
-    }
-
-    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.0.get_ref().write_all(bytes.as_ref()).unwrap();
-    }
-
-    /// Sends until the other end is gone or takes nothing for [`LIMIT`]. Says which.
-    pub fn send_until_gone(&mut self, bytes: &[u8]) -> std::io::ErrorKind {
-        loop {
-            if let Err(error) = self.0.get_ref().write_all(bytes) {
-                return error.kind();
-            }
-        }
-    }
-
-    /// Says that nothing more will be sent.
-    pub fn finish(&self) {
-        self.0.get_ref().shutdown(Shutdown::Write).unwrap();
-    }
-
-    /// What comes until the other end says that nothing more will; an error counts as that.
-    pub fn rest(&mut self) -> Vec<u8> {
-        let mut rest = Vec::new();
-        let _ = self.0.read_to_end(&mut rest);
-        rest
-    }
+/// A new self-signed certificate, and who shows it.
+fn acceptor(name: &str) -> (TlsAcceptor, String) {
+    let key = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let private = PrivatePkcs8KeyDer::from(key.signing_key.serialize_der());
+    let config = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![key.cert.der().clone()], private.into());
+    (Arc::new(config.unwrap()).into(), key.cert.pem())
 }

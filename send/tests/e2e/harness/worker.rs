@@ -35,9 +35,9 @@ impl<T: Send + 'static> Worker<T> {
         Self { name: name.to_owned(), stop, result, thread: Some(thread.unwrap()) }
     }
 
-    /// Whether [`Self::finish`] was called.
-    pub fn is_finished(&self) -> bool {
-        self.thread.is_none()
+    /// Whether its thread is at work.
+    pub fn is_alive(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
     /// Asks it to end.
