@@ -15,6 +15,9 @@ macro_rules! over_each_transport {
         over_each_transport!(grpc: Grpc, $scenarios);
         over_each_transport!(memory: Memory, $scenarios);
         over_each_transport!(ssh: Ssh, $scenarios);
+        over_each_transport!(ssh_client: SshClient, $scenarios);
+        over_each_transport!(ssh_server: SshServer, $scenarios);
+        over_each_transport!(ssh_both: SshBoth, $scenarios);
     };
     ($module:ident: $transport:ident, { $($scenario:ident)* }) => {
         mod $module {

@@ -19,11 +19,9 @@ use super::memory::Wire;
 use super::origin::Origin;
 use super::place::Place;
 use super::reply::Reply;
+use super::stock::{Program, Sshd};
 use super::transport::Transport;
 use super::wait::until;
-
-/// Where each `tunnel-send` listens, on an address of its own.
-const TUNNEL_PORT: u16 = 9000;
 
 /// A bridge to be.
 pub struct Bridge {
@@ -86,12 +84,18 @@ impl Bridge {
             send_flags: self.send_flags,
             wires: places.iter().map(|_| Wire::default()).collect(),
             places,
+            receive_places: (0..self.receives).map(|_| Place::take()).collect(),
             keys,
             sends: Vec::new(),
             receives: Vec::new(),
+            sshds: Vec::new(),
+            dialling: (0..self.sends).map(|_| Vec::new()).collect(),
         };
+        let sshds = bridge.places.iter().map(|place| bridge.transport.sshd(place, &bridge.keys()));
+        bridge.sshds = sshds.collect();
         bridge.sends = (0..self.sends).map(|index| bridge.start_send(index)).collect();
         bridge.receives = (0..self.receives).map(|index| bridge.start_receive(index)).collect();
+        (0..self.sends).for_each(|index| bridge.dial(index));
         bridge.until_up();
         bridge
     }
@@ -107,6 +111,10 @@ pub struct Running {
     places: Vec<Place>,
     wires: Vec<Wire>,
     keys: TempDir,
+    receive_places: Vec<Place>,
+    sshds: Vec<Option<Sshd>>,
+    /// The programs that dial each `tunnel-send`.
+    dialling: Vec<Vec<Program>>,
 }
 
 impl Running {
@@ -133,6 +141,7 @@ impl Running {
     /// Starts that `tunnel-send` again, after it was stopped.
     pub fn restart_send(&mut self, index: usize) {
         self.sends[index] = self.start_send(index);
+        self.dial(index);
     }
 
     /// Starts that `tunnel-receive` again, after it was stopped.
@@ -167,9 +176,9 @@ impl Running {
             "tunnel-send".to_owned(),
             format!("--bind={}", place.address),
             format!("--admin={}", place.port(0)),
-            format!("--tunnel={}://{}", transport.scheme(), place.port(TUNNEL_PORT)),
         ];
-        flags.extend(common_flags(self.mappings.send_file(), self.keys("send")));
+        flags.extend(transport.send_flags(place, self.receive_places.len()));
+        flags.extend(common_flags(self.mappings.send_file(), self.keys().join("send")));
         flags.extend(self.send_flags.iter().cloned());
         let args = SendArgs::try_parse_from(flags).unwrap();
         log(&args);
@@ -181,20 +190,27 @@ impl Running {
     fn start_receive(&self, index: usize) -> End {
         let transport = self.transport;
         let mut flags = vec!["tunnel-receive".to_owned(), "--admin=127.0.0.1:0".to_owned()];
-        flags.extend(
-            self.places.iter().map(|place| {
-                format!("--tunnel={}://{}", transport.scheme(), place.port(TUNNEL_PORT))
-            }),
-        );
-        flags.extend(common_flags(self.mappings.receive_file(), self.keys("receive")));
+        let place = &self.receive_places[index];
+        flags.extend(transport.receive_flags(index, place, &self.places));
+        flags.extend(common_flags(self.mappings.receive_file(), self.keys().join("receive")));
         let args = ReceiveArgs::try_parse_from(flags).unwrap();
         let wires = self.wires.clone();
         let name = format!("receive {index} of {}", self.places[0].address);
         End::start(&name, async move || transport.receive(&args, wires).await).unwrap()
     }
 
-    fn keys(&self, end: &str) -> PathBuf {
-        self.keys.path().join("keys").join(end)
+    /// Starts anew what dials that `tunnel-send` if the apps do not.
+    fn dial(&mut self, index: usize) {
+        self.dialling[index].clear();
+        let (send, keys) = (&self.places[index], self.keys());
+        let receives = self.receive_places.iter().enumerate();
+        self.dialling[index] = receives
+            .filter_map(|(number, place)| self.transport.dial(send, number, place, &keys))
+            .collect();
+    }
+
+    fn keys(&self) -> PathBuf {
+        self.keys.path().join("keys")
     }
 }
 

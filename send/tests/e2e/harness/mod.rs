@@ -14,6 +14,7 @@ mod panics;
 mod place;
 mod reply;
 mod socket;
+mod stock;
 mod transport;
 mod wait;
 mod worker;
