@@ -1,11 +1,13 @@
 //! Stock OpenSSH between the two ends: its server, its client, or both.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
+
+use super::wait::until;
 
 /// A program beside the bridge, ended when dropped.
 pub struct Program(Child);
@@ -51,7 +53,9 @@ impl Sshd {
         fs::write(&file, config).unwrap();
         let mut command = Command::new("/usr/sbin/sshd");
         command.args(["-D", "-e", "-f"]).arg(&file);
-        Self { _program: Program::start(&mut command), _folder: folder }
+        let program = Program::start(&mut command);
+        until("sshd", || TcpStream::connect(address).ok());
+        Self { _program: program, _folder: folder }
     }
 
     /// As whom a client logs in: whoever runs the test.
