@@ -38,6 +38,7 @@ mod http2;
 mod messages;
 mod reload;
 mod routing;
+mod ssh;
 mod stalled;
 mod tunnels;
 mod upgrade;

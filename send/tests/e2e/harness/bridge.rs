@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Mutex;
 
 use clap::Parser;
@@ -18,9 +19,10 @@ use super::mappings::Mappings;
 use super::memory::Wire;
 use super::origin::Origin;
 use super::place::Place;
+use super::relay::Relay;
 use super::reply::Reply;
-use super::stock::{Program, Sshd};
-use super::transport::Transport;
+use super::stock::{Dial, Program, Sshd};
+use super::transport::{TUNNEL_PORT, Transport};
 use super::wait::until;
 
 /// A bridge to be.
@@ -30,12 +32,23 @@ pub struct Bridge {
     sends: usize,
     receives: usize,
     send_flags: Vec<String>,
+    client: Client,
 }
+
+/// How to start a stock client.
+type Client = Box<dyn Fn(&Dial) -> Command>;
 
 impl Bridge {
     /// One `tunnel-send`, one `tunnel-receive`, no mappings.
     pub fn new(transport: Transport) -> Self {
-        Self { transport, mappings: Mappings::new(), sends: 1, receives: 1, send_flags: Vec::new() }
+        Self {
+            transport,
+            mappings: Mappings::new(),
+            sends: 1,
+            receives: 1,
+            send_flags: Vec::new(),
+            client: Box::new(Dial::ssh),
+        }
     }
 
     /// Maps the next port to `origin`.
@@ -71,6 +84,12 @@ impl Bridge {
         self
     }
 
+    /// What dials where a stock client does.
+    pub fn client(mut self, client: impl Fn(&Dial) -> Command + 'static) -> Self {
+        self.client = Box::new(client);
+        self
+    }
+
     /// Returns once all tunnels are up.
     pub fn start(self) -> Running {
         let places: Vec<_> = (0..self.sends).map(|_| Place::take()).collect();
@@ -82,7 +101,9 @@ impl Bridge {
             transport: self.transport,
             mappings: self.mappings,
             send_flags: self.send_flags,
+            client: self.client,
             wires: places.iter().map(|_| Wire::default()).collect(),
+            relays: places.iter().filter_map(|place| self.transport.relay(place)).collect(),
             places,
             receive_places: (0..self.receives).map(|_| Place::take()).collect(),
             keys,
@@ -106,8 +127,10 @@ pub struct Running {
     pub mappings: Mappings,
     pub sends: Vec<End>,
     pub receives: Vec<End>,
+    pub relays: Vec<Relay>,
     transport: Transport,
     send_flags: Vec<String>,
+    client: Client,
     places: Vec<Place>,
     wires: Vec<Wire>,
     keys: TempDir,
@@ -206,10 +229,17 @@ impl Running {
         let receives = self.receive_places.iter().enumerate();
         self.dialling[index] = receives
             .filter_map(|(number, place)| self.transport.dial(send, number, place, &keys))
+            .map(|dial| Program::start(&mut (self.client)(&dial)))
             .collect();
     }
 
-    fn keys(&self) -> PathBuf {
+    /// Where the first `tunnel-send`, or the `sshd` beside it, waits for tunnels.
+    pub fn tunnel_address(&self) -> SocketAddr {
+        self.places[0].port(TUNNEL_PORT)
+    }
+
+    /// The folder of all keys.
+    pub fn keys(&self) -> PathBuf {
         self.keys.path().join("keys")
     }
 }

@@ -65,13 +65,31 @@ impl Sshd {
     }
 }
 
-/// `ssh` with the keys in `keys`, the folder for `tunnel-receive`, and no other configuration.
-pub fn ssh(keys: &Path) -> Command {
-    let option = |name: &str, path: PathBuf| format!("{name}={}", path.display());
-    let mut command = Command::new("ssh");
-    command.args(["-F", "none", "-N", "-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes"]);
-    command.args(["-o", "IdentitiesOnly=yes", "-o", "ServerAliveInterval=1"]);
-    command.args(["-o", &option("UserKnownHostsFile", keys.join("known_hosts"))]);
-    command.args(["-o", &option("IdentityFile", keys.join("id_ed25519"))]);
-    command
+/// What a stock client is to do: dial `server`, and have it forward to `target`.
+#[derive(Clone)]
+pub struct Dial {
+    /// The folder for `tunnel-receive`.
+    pub keys: PathBuf,
+    pub server: SocketAddr,
+    pub user: String,
+    /// What the server is to listen on: a port, perhaps after an address.
+    pub bind: String,
+    /// An address or name, and a port.
+    pub target: String,
+}
+
+impl Dial {
+    /// OpenSSH's client, with no configuration but this.
+    pub fn ssh(&self) -> Command {
+        let option = |name: &str, file: &str| format!("{name}={}", self.keys.join(file).display());
+        let mut command = Command::new("ssh");
+        command.args(["-F", "none", "-N", "-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes"]);
+        command.args(["-o", "IdentitiesOnly=yes", "-o", "ServerAliveInterval=1"]);
+        command.args(["-o", &option("UserKnownHostsFile", "known_hosts")]);
+        command.args(["-o", &option("IdentityFile", "id_ed25519")]);
+        command.arg("-R").arg(format!("{}:{}", self.bind, self.target));
+        command.arg("-p").arg(self.server.port().to_string());
+        command.arg(format!("{}@{}", self.user, self.server.ip()));
+        command
+    }
 }

@@ -4,14 +4,19 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::Result;
+use tunnel_common::drain::Drain;
+use tunnel_common::tunnel::ssh::Terms;
 use tunnel_receive::app::App as ReceiveApp;
 use tunnel_receive::args::ServeArgs as ReceiveArgs;
+use tunnel_receive::tunnel::ssh::SshConnector;
 use tunnel_send::app::App as SendApp;
 use tunnel_send::args::ServeArgs as SendArgs;
+use tunnel_send::tunnel::ssh::SshAcceptor;
 
 use super::memory::Wire;
 use super::place::Place;
-use super::stock::{self, Program, Sshd};
+use super::relay::Relay;
+use super::stock::{Dial, Sshd};
 
 /// What carries the tunnel.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -20,6 +25,10 @@ pub enum Transport {
     Memory,
     /// SSH, both ends embedded.
     Ssh,
+    /// The same through a relay.
+    SshRelay,
+    /// The same with new keys after each quarter of a megabyte.
+    SshRekey,
     /// The stock `ssh -R` in front of the plain entrance, and the embedded server.
     SshClient,
     /// The embedded client, and a stock `sshd` whose port is the entry.
@@ -29,7 +38,10 @@ pub enum Transport {
 }
 
 /// Where each `tunnel-send`, or the `sshd` beside it, listens on its address.
-const TUNNEL_PORT: u16 = 9000;
+pub const TUNNEL_PORT: u16 = 9000;
+
+/// Where the relay in front of it listens.
+const RELAY_PORT: u16 = 9500;
 
 /// Where the `sshd` listens for the first `tunnel-receive`; for the others on the next ports.
 const ENTRY_PORT: u16 = 9001;
@@ -37,12 +49,14 @@ const ENTRY_PORT: u16 = 9001;
 /// Where each `tunnel-receive` has its plain entrance, on an address of its own.
 const ENTRANCE_PORT: u16 = 8080;
 
+const REKEY: Terms = Terms { rekey_bytes: 256 * 1024 };
+
 impl Transport {
     /// How the `tunnel-send` at `place` gets its tunnels to so many `tunnel-receive`s.
     pub fn send_flags(self, place: &Place, receives: usize) -> Vec<String> {
         match self {
             Self::Grpc | Self::Memory => vec![tunnel("grpc", place)],
-            Self::Ssh | Self::SshClient => vec![tunnel("ssh", place)],
+            Self::Ssh | Self::SshRelay | Self::SshRekey | Self::SshClient => vec![tunnel("ssh", place)],
             Self::SshServer | Self::SshBoth => (0..receives)
                 .map(|number| format!("--tunnel-entry=http://{}", entry(place, number)))
                 .collect(),
@@ -53,7 +67,10 @@ impl Transport {
     pub fn receive_flags(self, number: usize, place: &Place, sends: &[Place]) -> Vec<String> {
         match self {
             Self::Grpc | Self::Memory => sends.iter().map(|send| tunnel("grpc", send)).collect(),
-            Self::Ssh => sends.iter().map(|send| tunnel("ssh", send)).collect(),
+            Self::Ssh | Self::SshRekey => sends.iter().map(|send| tunnel("ssh", send)).collect(),
+            Self::SshRelay => {
+                sends.iter().map(|send| format!("--tunnel=ssh://{}", send.port(RELAY_PORT))).collect()
+            }
             Self::SshServer => sends
                 .iter()
                 .map(|send| {
@@ -73,17 +90,21 @@ impl Transport {
             .then(|| Sshd::start(place.port(TUNNEL_PORT), &keys.join("send"), ""))
     }
 
-    /// What dials `send` on behalf of that `tunnel-receive` of several, at `place`.
-    pub fn dial(self, send: &Place, number: usize, place: &Place, keys: &Path) -> Option<Program> {
+    /// The relay in front of the `tunnel-send` at `place`.
+    pub fn relay(self, place: &Place) -> Option<Relay> {
+        (self == Self::SshRelay)
+            .then(|| Relay::start(place.port(RELAY_PORT), place.port(TUNNEL_PORT)))
+    }
+
+    /// What is to dial `send` on behalf of that `tunnel-receive` of several, at `place`.
+    pub fn dial(self, send: &Place, number: usize, place: &Place, keys: &Path) -> Option<Dial> {
         let (user, bind) = match self {
-            Self::SshClient => ("tunnel".to_owned(), format!("{}", ENTRY_PORT)),
+            Self::SshClient => ("tunnel".to_owned(), ENTRY_PORT.to_string()),
             Self::SshBoth => (Sshd::user(), entry(send, number).to_string()),
-            Self::Grpc | Self::Memory | Self::Ssh | Self::SshServer => return None,
+            _ => return None,
         };
-        let mut ssh = stock::ssh(&keys.join("receive"));
-        ssh.arg("-R").arg(format!("{bind}:{}", place.port(ENTRANCE_PORT)));
-        ssh.arg("-p").arg(TUNNEL_PORT.to_string()).arg(format!("{user}@{}", send.address));
-        Some(Program::start(&mut ssh))
+        let (server, target) = (send.port(TUNNEL_PORT), place.port(ENTRANCE_PORT).to_string());
+        Some(Dial { keys: keys.join("receive"), server, user, bind, target })
     }
 
     pub async fn send(self, args: &SendArgs, wire: &Wire) -> Result<SendApp> {
@@ -91,6 +112,13 @@ impl Transport {
             Self::Memory => {
                 let app = SendApp::without_tunnels(args)?;
                 app.accept_from(wire.acceptor());
+                Ok(app)
+            }
+            Self::SshRekey => {
+                let app = SendApp::without_tunnels(args)?;
+                let address = args.tunnel[0].place.to_string().parse()?;
+                let keys = args.keys.as_ref().unwrap();
+                app.accept_from(SshAcceptor::bind(address, keys, REKEY, &Drain::new()).await?);
                 Ok(app)
             }
             _ => SendApp::build(args).await,
@@ -102,6 +130,15 @@ impl Transport {
             Self::Memory => {
                 let mut app = ReceiveApp::without_tunnels(args).await?;
                 wires.into_iter().for_each(|wire| app.dial_through(wire));
+                Ok(app)
+            }
+            Self::SshRekey => {
+                let mut app = ReceiveApp::without_tunnels(args).await?;
+                let keys = args.keys.as_ref().unwrap();
+                for url in &args.tunnel {
+                    let connector = SshConnector::new(url.clone(), keys, REKEY, &Drain::new())?;
+                    app.dial_through(connector);
+                }
                 Ok(app)
             }
             _ => ReceiveApp::build(args).await,
