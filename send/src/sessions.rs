@@ -15,7 +15,9 @@ use tunnel_common::condition::Condition;
 use tunnel_common::drain::Drain;
 use tunnel_common::error::ProxyError;
 use tunnel_common::http1::Answer;
-use tunnel_common::tunnel::{Duplex, Hello, Limits, Notice, Peer, RecvHalf, Session, Side};
+use tunnel_common::tunnel::{
+    Duplex, Hello, Limits, Notice, Peer, RecvHalf, Session, Side, TunnelError,
+};
 
 use crate::exchange::{self, Outgoing};
 use crate::metrics::Metrics;
@@ -171,8 +173,15 @@ impl Sessions {
         loop {
             seen = session.changed(seen).await;
             if let Some(end) = session.end() {
-                self.remove(&session);
-                tracing::info!(peer = %session.peer(), reason = %end, "tunnel ended");
+                let was_up = self.remove(&session);
+                let (peer, reason) = (session.peer(), &end);
+                match end {
+                    // Whoever dialled says so, and once.
+                    TunnelError::HungUp | TunnelError::Io(_) if !was_up => {
+                        tracing::debug!(%peer, %reason, "a tunnel did not come up");
+                    }
+                    _ => tracing::info!(%peer, %reason, "tunnel ended"),
+                }
                 return;
             }
             if let Some(hello) = session.hello() {
@@ -205,19 +214,22 @@ impl Sessions {
         self.changed.notify_waiters();
     }
 
-    fn remove(&self, session: &Session) {
+    /// Returns whether it was there.
+    fn remove(&self, session: &Session) -> bool {
         let mut members = self.members.borrow_mut();
+        let before = members.len();
         members.retain(|member| member.session != *session);
         self.metrics.sessions.set(members.len() as i64);
         self.changed.notify_waiters();
+        members.len() < before
     }
 }
 
-/// A cluster is whom its certificate says, whatever its HELLO claims.
+/// A cluster is whom its keys say, whatever its HELLO claims.
 fn admit(peer: &Peer, hello: &Hello) -> Result<(), String> {
     match &hello.cluster {
         Some(cluster) if !peer.names.is_empty() && !peer.names.contains(cluster) => Err(format!(
-            "its certificate is for {}, not for cluster {cluster:?}; start it with that name, or make keys for it",
+            "its keys are for {}, not for cluster {cluster:?}; start it with that name, or make keys for it",
             peer.names.join(", ")
         )),
         _ => Ok(()),

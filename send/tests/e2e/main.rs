@@ -13,6 +13,10 @@ macro_rules! over_each_transport {
     ($scenarios:tt) => {
         over_each_transport!(grpc: Grpc, $scenarios);
         over_each_transport!(memory: Memory, $scenarios);
+        over_each_transport!(ssh: Ssh, $scenarios);
+        over_each_transport!(ssh_client: SshClient, $scenarios);
+        over_each_transport!(ssh_server: SshServer, $scenarios);
+        over_each_transport!(ssh_both: SshBoth, $scenarios);
     };
     ($module:ident: $transport:ident, { $($scenario:ident)* }) => {
         mod $module {
@@ -33,6 +37,7 @@ mod http2;
 mod messages;
 mod reload;
 mod routing;
+mod ssh;
 mod stalled;
 mod tunnels;
 mod upgrade;
