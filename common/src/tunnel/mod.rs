@@ -28,6 +28,9 @@ mod url;
 mod window;
 
 pub use self::connection::Side;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub use self::connection::fuzzing;
 pub use self::duplex::Duplex;
 pub use self::error::{ResetCode, StreamError, TunnelError};
 pub use self::frame::MAX_HEAD;
