@@ -15,6 +15,7 @@ use super::KeysError;
 pub(crate) struct Reloaded<K, C> {
     folder: PathBuf,
     load: fn(&Path) -> Result<K, KeysError>,
+    #[expect(clippy::type_complexity, reason = "the type says it all")]
     build: Box<dyn Fn(&K) -> Result<C, KeysError>>,
     state: RefCell<State<K, C>>,
 }
