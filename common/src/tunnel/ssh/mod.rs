@@ -10,6 +10,8 @@ mod channel;
 mod link;
 mod opening;
 mod terms;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use self::channel::{Returned, SshChannel};

@@ -1,5 +1,6 @@
 //! One client that has logged in: keeps one channel open towards it.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use russh::server::{Handle, Msg, RunningSession};
@@ -130,10 +131,14 @@ impl Connection {
         if ready.send((channel, self.peer.clone())).await.is_err() {
             return End::Connection("shutting down".to_owned());
         }
-        let mut over = std::pin::pin!(returned.wait());
+        let mut over = pin!(returned.wait());
+        let cancelled = async {
+            // The guard that comes of it would lock the visitor out.
+            drop(self.progress.wait_for(|now| now.forward.as_ref() != Some(forward)).await);
+        };
         tokio::select! {
             () = &mut over => {}
-            _ = self.progress.wait_for(|progress| progress.forward.as_ref() != Some(forward)) => {
+            () = cancelled => {
                 end.cancel();
                 over.await;
             }
