@@ -6,6 +6,7 @@
 //! own, lie two layers: below it the [`Wire`], which never makes it wait for a full socket, and
 //! above it the [`SshChannel`], which writes no more than the wire takes. A [`Link`] joins them.
 
+mod allowance;
 mod channel;
 mod link;
 mod opening;

@@ -34,11 +34,11 @@ async def main():
             try:
                 await attempt()
                 outcome.append(f'GRANTED {name}')
-            except (asyncssh.Error, OSError) as error:
+            except Exception:
                 outcome.append(f'refused {name}')
         folder = os.path.dirname(key)
         with open(folder + '/new', 'w') as file:
-            file.write('\\n'.join(outcome))
+            file.write(chr(10).join(outcome))
         os.rename(folder + '/new', folder + '/result')
         await client.wait_closed()
 asyncio.run(main())
@@ -105,7 +105,7 @@ for name, details in {
         outcome.append('no answer to ' + name)
 folder = os.path.dirname(key)
 with open(folder + '/new', 'w') as file:
-    file.write('\n'.join(outcome))
+    file.write(chr(10).join(outcome))
 os.rename(folder + '/new', folder + '/result')
 transport.join()
 ";
