@@ -1,30 +1,27 @@
-//! The HTTP edge: serves the connections of callers with HTTP/1.1 and HTTP/2.
+//! The HTTP edge: accepts callers and serves them, with HTTP/1.1 or HTTP/2 as they begin.
 
-use std::convert::Infallible;
 use std::error::Error;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::Body;
+use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::service::Service;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::drain::Drain;
+use crate::error::ProxyError;
+use crate::http1::{self, Answer, End, Http1Error, Informer, RequestBody, Stream, Switched};
 use crate::tunnel::MAX_HEAD;
-
-/// How long the head of a request may take to arrive.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Fields that a head may have.
-const MAX_FIELDS: usize = 256;
 
 /// Requests that one HTTP/2 connection may have in flight.
 const MAX_STREAMS: u32 = 1024;
@@ -59,18 +56,55 @@ fn is_about_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// Serves one connection until it ends. Once the drain is asked, the requests in flight are the
-/// last ones.
-pub async fn serve<Io, S, B>(io: Io, service: S, drain: &Drain)
+/// Serves one connection until it ends. `refuse` makes the reply to what no service may see. Once
+/// the drain is asked, the requests in flight are the last ones.
+pub async fn serve<S, F, B, Io>(
+    stream: TcpStream,
+    service: S,
+    refuse: impl Fn(&ProxyError) -> Response<B>,
+    drain: &Drain,
+) where
+    S: Fn(Request<CallerBody>) -> F,
+    F: Future<Output = Answer<B, Io>> + 'static,
+    B: Body<Data = Bytes> + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    Io: AsyncRead + AsyncWrite + Unpin,
+{
+    let http1 = |request: Request<RequestBody>| service(request.map(CallerBody::Http1));
+    let refuse_http1 = |error: &Http1Error| refuse(&unfit(error));
+    match http1::serve(Stream::Plain(stream), http1, refuse_http1, drain).await {
+        Ok(End::Closed) => {}
+        Ok(End::Http2(io)) => serve_http2(io, service, drain).await,
+        // A caller that hangs up or does not speak HTTP; nobody else is affected.
+        Err(error) => tracing::debug!(%error, "a caller's connection failed"),
+    }
+}
+
+async fn serve_http2<S, F, B, Io>(io: Switched, service: S, drain: &Drain)
 where
-    Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-    S::Future: 'static,
+    S: Fn(Request<CallerBody>) -> F,
+    F: Future<Output = Answer<B, Io>> + 'static,
     B: Body<Data = Bytes> + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let builder = builder(drain);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
+    let service = service_fn(|request: Request<Incoming>| {
+        let answer = service(request.map(CallerBody::Http2));
+        async {
+            match answer.await {
+                Answer::Response(response) => Ok(response),
+                // Nobody offers to: HTTP/2 has no `Upgrade`.
+                Answer::Switched(..) => Err(Http1Error::Malformed("a switch within HTTP/2")),
+            }
+        }
+    });
+    let connection = http2::Builder::new(drain.clone())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEAD as u32)
+        .max_send_buf_size(64 * 1024)
+        // The answer's own Date is the target's.
+        .auto_date_header(false)
+        .serve_connection(TokioIo::new(io), service);
     let mut connection = pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,
@@ -80,27 +114,62 @@ where
         }
     };
     if let Err(error) = served {
-        // A caller that hangs up or does not speak HTTP; nobody else is affected.
-        tracing::debug!(%error, "a caller's connection failed");
+        tracing::debug!(%error, "a caller's HTTP/2 connection failed");
     }
 }
 
-fn builder(drain: &Drain) -> auto::Builder<Drain> {
-    let mut builder = auto::Builder::new(drain.clone());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_HEAD)
-        .max_headers(MAX_FIELDS)
-        // The answer's own Date is the target's.
-        .auto_date_header(false);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEAD as u32)
-        .max_send_buf_size(64 * 1024)
-        .auto_date_header(false);
-    builder
+/// What a caller is told whose request is not passed on.
+fn unfit(error: &Http1Error) -> ProxyError {
+    match error {
+        Http1Error::HeadTooLarge => ProxyError::RequestHeadTooLarge { limit: MAX_HEAD },
+        Http1Error::TimedOut => ProxyError::RequestTimeout,
+        other => ProxyError::HttpRequest(other.to_string().into()),
+    }
+}
+
+/// The body of a caller's request.
+pub enum CallerBody {
+    /// In HTTP/1.1.
+    Http1(RequestBody),
+    /// In HTTP/2.
+    Http2(Incoming),
+}
+
+impl CallerBody {
+    /// The way for informational responses (1xx); hyper has none in HTTP/2.
+    pub fn informer(&self) -> Option<Informer> {
+        match self {
+            Self::Http1(body) => Some(body.informer()),
+            Self::Http2(_) => None,
+        }
+    }
+}
+
+impl Body for CallerBody {
+    type Data = Bytes;
+    type Error = Box<dyn Error + Send + Sync>;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match self.get_mut() {
+            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
+        }
+    }
 }

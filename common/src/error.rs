@@ -84,6 +84,9 @@ pub enum ProxyError {
         /// The limit, in bytes.
         limit: usize,
     },
+    /// The request's head did not come in time.
+    #[error("the request's head took too long")]
+    RequestTimeout,
     /// The target's certificate is not to be trusted.
     #[error("the certificate of {target} was not accepted: {reason}")]
     TlsCertificate {
@@ -116,6 +119,7 @@ impl ProxyError {
             Self::DestinationNotFound { .. } => StatusCode::NOT_FOUND,
             Self::HttpRequest(_) => StatusCode::BAD_REQUEST,
             Self::LoopDetected { .. } => StatusCode::LOOP_DETECTED,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::RequestHeadTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::ConnectionRefused { .. }
             | Self::ConnectionTerminated(_)
@@ -138,7 +142,9 @@ impl ProxyError {
             Self::DestinationUnavailable { .. } => "destination_unavailable",
             Self::Dns { .. } => "dns_error",
             Self::HttpProtocol(_) => "http_protocol_error",
-            Self::HttpRequest(_) | Self::RequestHeadTooLarge { .. } => "http_request_error",
+            Self::HttpRequest(_) | Self::RequestHeadTooLarge { .. } | Self::RequestTimeout => {
+                "http_request_error"
+            }
             Self::HttpResponseTimeout { .. } => "http_response_timeout",
             Self::LoopDetected { .. } => "proxy_loop_detected",
             Self::TlsCertificate { .. } => "tls_certificate_error",

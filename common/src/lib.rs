@@ -14,6 +14,7 @@ pub mod drain;
 pub mod edge;
 pub mod error;
 pub mod headers;
+pub mod http1;
 pub mod keys;
 pub mod metrics;
 pub mod process;

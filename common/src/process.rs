@@ -12,7 +12,7 @@ use crate::cli::BaseArgs;
 use crate::config::{self, Config, watch::Status};
 use crate::control::Control;
 use crate::metrics::Metrics;
-use crate::ready::Ready;
+use crate::ready::{Gate, Ready};
 
 /// How long the control thread may take to end.
 const CONTROL_END: Duration = Duration::from_secs(1);
@@ -23,6 +23,8 @@ pub struct Process {
     pub config: watch::Receiver<Arc<Config>>,
     /// What `/readyz` tells.
     pub ready: Ready,
+    /// To be opened once the process serves: until then `/readyz` must not say that it does.
+    pub start: Gate,
     /// What `/metrics` tells.
     pub metrics: Metrics,
     admin: Option<SocketAddr>,
@@ -39,6 +41,7 @@ impl Process {
             .transpose()
             .context("--admin (choose another port, or end what holds it)")?;
         let (ready, metrics) = (Ready::new(), Metrics::new(env!("CARGO_PKG_VERSION")));
+        let start = ready.gate("start");
         let control = Control::start().context("cannot start the control thread")?;
         let (watched, watch) = config::watch::file(args.config.clone(), config);
         control.spawn("config watch", watch);
@@ -47,7 +50,7 @@ impl Process {
         if let Some(admin) = admin {
             control.spawn("admin", admin.serve(ready.clone(), metrics.clone()));
         }
-        Ok(Self { config: watched.config, ready, metrics, admin: address, control })
+        Ok(Self { config: watched.config, ready, start, metrics, admin: address, control })
     }
 
     /// Where the admin pages are served.

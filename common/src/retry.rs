@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::backoff::{Backoff, BackoffConfig};
 
 /// The longest pause. Short, because the first request after an outage waits for it.
-const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// One thing that is tried until it works.
 ///

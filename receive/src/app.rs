@@ -70,7 +70,6 @@ impl App {
             process.config.clone(),
             Upstreams::new(targets.clone()),
             metrics.clone(),
-            peers.clone(),
         ));
         // Behind the entrance alone, it is up to others whether a tunnel comes.
         let gate = (!args.tunnel.is_empty()).then(|| process.ready.gate("tunnel"));
@@ -136,6 +135,7 @@ impl App {
     /// Serves until `stop`; then asks the peers for no more requests and finishes those in flight.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let Self { process, sessions, peers, targets, grace, .. } = self;
+        process.start.open();
         tokio::select! {
             () = follow(process.config.clone(), sessions) => {}
             () = stop => {}

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use hyper::service::service_fn;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tunnel_common::drain::Drain;
@@ -64,7 +63,8 @@ impl Entrance {
                     }
                     Ok(Ok(false)) => {
                         let call = |request| Rc::clone(&forward).call(peer, request);
-                        edge::serve(stream, service_fn(call), &drain).await;
+                        let refuse = |error: &_| forward.refuse(error, false);
+                        edge::serve(stream, call, refuse, &drain).await;
                     }
                     _ => tracing::debug!(%peer, "a connection said nothing"),
                 }

@@ -1,6 +1,5 @@
 //! From the tunnel, or the plain entrance, to the target that the config names, and back.
 
-use std::convert::Infallible;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -8,17 +7,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use http_body::Body;
 use http_body_util::{Either, Empty, Full};
-use hyper::body::Incoming as CallerBody;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::sync::watch;
 use tunnel_common::config::{Config, Route};
-use tunnel_common::drain::Drain;
+use tunnel_common::edge::CallerBody;
 use tunnel_common::error::{self, ProxyError};
 use tunnel_common::headers::{self, Downstream};
+use tunnel_common::http1::{Answer, Switched};
 use tunnel_common::switch;
 use tunnel_common::tunnel::{Duplex, EncodedHead, HeadTooLarge, Incoming, RecvHalf, SendHalf};
 
@@ -31,12 +28,14 @@ pub const NAME: &str = "tunnel-receive";
 /// The body of a reply: a short text of the bridge's own, or the target's.
 pub type ReplyBody = Either<Full<Bytes>, UpstreamBody>;
 
+/// What a request is answered with.
+pub type ForwardAnswer = Answer<ReplyBody, Switched>;
+
 /// Forwards requests to their targets.
 pub struct Forward {
     config: watch::Receiver<Arc<Config>>,
     upstreams: Upstreams,
     metrics: Metrics,
-    drain: Drain,
 }
 
 impl Forward {
@@ -45,9 +44,8 @@ impl Forward {
         config: watch::Receiver<Arc<Config>>,
         upstreams: Upstreams,
         metrics: Metrics,
-        drain: Drain,
     ) -> Self {
-        Self { config, upstreams, metrics, drain }
+        Self { config, upstreams, metrics }
     }
 
     /// Answers a request that came through the tunnel; ends early when nobody waits any more.
@@ -71,24 +69,33 @@ impl Forward {
         kept: Option<RecvHalf>,
         mut reply: SendHalf,
     ) {
-        let mut response = tokio::select! {
-            response = self.answer(parts, body) => response,
+        let inform = |head: &Response<()>| {
+            let head = informational(head);
+            if let Ok(head) = EncodedHead::response(head.status(), head.headers()) {
+                reply.inform(&head);
+            }
+        };
+        let answer = tokio::select! {
+            answer = self.answer(parts, body, &inform) => answer,
             _ = reply.failed() => return,
         };
-        let switched = switched(&mut response);
-        let (head, body) = encode(response);
-        let end = switched.is_none() && body.is_end_stream();
-        // If the stream fails, its other end knows; nobody is left here to be told.
-        if reply.send_head(&head, end).await.is_err() || end {
-            return;
-        }
-        match (switched, kept) {
-            (Some(on_upgrade), Some(kept)) => {
-                switch::join(on_upgrade, Duplex::new(reply, kept)).await;
+        // If the stream fails from here on, its other end knows; nobody is left here to be told.
+        match (answer, kept) {
+            (Answer::Response(response), _) => {
+                let (head, body) = encode(response);
+                let end = body.is_end_stream();
+                if reply.send_head(&head, end).await.is_ok() && !end {
+                    let _ = reply.send_body(body).await;
+                }
             }
-            _ => {
-                let _ = reply.send_body(body).await;
+            (Answer::Switched(head, connection), Some(kept)) => {
+                let (head, _) = encode(head.map(|()| Either::Left(Full::default())));
+                if reply.send_head(&head, false).await.is_ok() {
+                    switch::join(connection, Duplex::new(reply, kept)).await;
+                }
             }
+            // Only a request that offers to switch is answered so, and its way is kept.
+            (Answer::Switched(..), None) => {}
         }
     }
 
@@ -96,29 +103,34 @@ impl Forward {
     pub async fn call(
         self: Rc<Self>,
         peer: SocketAddr,
-        mut request: Request<CallerBody>,
-    ) -> Result<Response<ReplyBody>, Infallible> {
-        let on_upgrade = hyper::upgrade::on(&mut request);
+        request: Request<CallerBody>,
+    ) -> ForwardAnswer {
         let (mut parts, body) = request.into_parts();
         // Who may choose the target may also say for whom.
         let downstream = Downstream { peer: peer.ip(), tls: false, trust: true };
         match headers::prepare_request(&mut parts, &downstream) {
-            Err(error) => return Ok(self.refuse(&error, error::wants_json(&parts.headers))),
-            Ok(None) => {}
             Ok(Some(protocol)) => protocol.restore(&mut parts.headers),
+            Ok(None) => {}
+            Err(error) => {
+                let json = error::wants_json(&parts.headers);
+                return Answer::Response(self.refuse(&error, json));
+            }
         }
-        let mut response = self.answer(parts, body).await;
-        if let Some(target) = switched(&mut response) {
-            self.drain.spawn(async {
-                if let Ok(upgraded) = target.await {
-                    switch::join(on_upgrade, TokioIo::new(upgraded)).await;
-                }
-            });
-        }
-        Ok(response)
+        let informer = body.informer();
+        let inform = |head: &Response<()>| {
+            if let Some(informer) = &informer {
+                informer.inform(&informational(head));
+            }
+        };
+        self.answer(parts, body, &inform).await
     }
 
-    async fn answer<B>(&self, mut parts: Parts, body: B) -> Response<ReplyBody>
+    async fn answer<B>(
+        &self,
+        mut parts: Parts,
+        body: B,
+        inform: &dyn Fn(&Response<()>),
+    ) -> ForwardAnswer
     where
         B: Body<Data = Bytes> + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -126,20 +138,24 @@ impl Forward {
         let json = error::wants_json(&parts.headers);
         let answer = async {
             let route = self.route(&mut parts)?;
-            self.upstreams.send(&route, Request::from_parts(parts, body)).await
+            self.upstreams.send(&route, Request::from_parts(parts, body), inform).await
         };
         match answer.await {
-            Ok(mut response) => {
+            Ok(Answer::Response(mut response)) => {
                 let version = response.version();
-                let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-                match headers::prepare_response(response.headers_mut(), version) {
-                    Some(protocol) if switches => protocol.restore(response.headers_mut()),
-                    _ => {}
-                }
+                headers::prepare_response(response.headers_mut(), version);
                 self.metrics.answered(response.status());
-                response.map(Either::Right)
+                Answer::Response(response.map(Either::Right))
             }
-            Err(error) => self.refuse(&error, json),
+            Ok(Answer::Switched(mut head, connection)) => {
+                let version = head.version();
+                if let Some(protocol) = headers::prepare_response(head.headers_mut(), version) {
+                    protocol.restore(head.headers_mut());
+                }
+                self.metrics.answered(head.status());
+                Answer::Switched(head, connection)
+            }
+            Err(error) => Answer::Response(self.refuse(&error, json)),
         }
     }
 
@@ -153,7 +169,8 @@ impl Forward {
         })
     }
 
-    fn refuse(&self, error: &ProxyError, json: bool) -> Response<ReplyBody> {
+    /// The reply to a request that goes no further.
+    pub fn refuse(&self, error: &ProxyError, json: bool) -> Response<ReplyBody> {
         tracing::debug!(%error, "answered by the bridge");
         self.metrics.failed(error);
         let reply = error.reply(NAME, json);
@@ -162,9 +179,12 @@ impl Forward {
     }
 }
 
-/// The connection behind a 101.
-fn switched(response: &mut Response<ReplyBody>) -> Option<OnUpgrade> {
-    (response.status() == StatusCode::SWITCHING_PROTOCOLS).then(|| hyper::upgrade::on(response))
+/// An informational response, fit to be passed on.
+fn informational(head: &Response<()>) -> Response<()> {
+    let mut head = head.clone();
+    let version = head.version();
+    headers::prepare_response(head.headers_mut(), version);
+    head
 }
 
 /// The head as the tunnel carries it; one that is too large becomes an error of the target's.

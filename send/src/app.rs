@@ -78,8 +78,7 @@ impl App {
             metrics.clone(),
             peers.clone(),
         ));
-        let forward =
-            Forward::new(Rc::clone(&sessions), metrics.clone(), peers.clone(), args.max_requests);
+        let forward = Forward::new(Rc::clone(&sessions), metrics.clone(), args.max_requests);
         let grace = args.base.drain_timeout;
         let mut listeners =
             Listeners::new(args.bind, Rc::new(forward), metrics, callers.clone(), grace);
@@ -133,6 +132,7 @@ impl App {
         }
         let gate = process.ready.gate("listeners");
         gate.open();
+        process.start.open();
         let follow = follow(listeners, process.config.clone(), Rc::clone(&sessions), gate);
         tokio::select! {
             () = follow => {}
@@ -185,6 +185,7 @@ async fn follow(
 ) {
     let mut failed = false;
     loop {
+        listeners.log_opened();
         tokio::select! {
             changed = config.changed() => if changed.is_err() { return std::future::pending().await },
             () = tokio::time::sleep(RETRY), if failed => {}

@@ -56,7 +56,12 @@ pub struct ServeArgs {
     pub base: BaseArgs,
 
     /// The folder with this end's keys: `DIR/send` of `tunnel-send keys --out DIR`.
-    #[arg(long, value_name = "DIR", env = "ISTHMUS_KEYS", required_unless_present = "tunnel_entry")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "ISTHMUS_KEYS",
+        required_unless_present = "tunnel_entry"
+    )]
     pub keys: Option<PathBuf>,
 
     /// Where to listen for the tunnel, as grpc://ADDRESS:PORT or ssh://ADDRESS:PORT; may be

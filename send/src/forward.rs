@@ -1,7 +1,6 @@
 //! From a caller's request to the tunnel, and back.
 
 use std::cell::Cell;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -12,17 +11,16 @@ use http::request::Parts;
 use http::{Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
 use tunnel_common::condition::Condition;
-use tunnel_common::drain::Drain;
+use tunnel_common::edge::CallerBody;
 use tunnel_common::error::{self, ProxyError};
 use tunnel_common::headers::{self, Downstream};
-use tunnel_common::switch;
-use tunnel_common::tunnel::{EncodedHead, MAX_HEAD, RecvHalf};
+use tunnel_common::http1::Answer;
+use tunnel_common::tunnel::{Duplex, EncodedHead, MAX_HEAD, RecvHalf};
 
+use crate::exchange::Outgoing;
 use crate::metrics::{MappingMetrics, Metrics};
-use crate::sessions::{Answer, Outgoing, Sessions};
+use crate::sessions::Sessions;
 
 /// The name that this end signs its own replies with.
 pub const NAME: &str = "tunnel-send";
@@ -31,7 +29,6 @@ pub const NAME: &str = "tunnel-send";
 pub struct Forward {
     sessions: Rc<Sessions>,
     metrics: Metrics,
-    drain: Drain,
     max_requests: usize,
     in_flight: Rc<Cell<usize>>,
 }
@@ -46,13 +43,8 @@ pub struct Mapping {
 
 impl Forward {
     /// Beyond `max_requests` in flight, requests are shed.
-    pub fn new(
-        sessions: Rc<Sessions>,
-        metrics: Metrics,
-        drain: Drain,
-        max_requests: usize,
-    ) -> Self {
-        Self { sessions, metrics, drain, max_requests, in_flight: Rc::default() }
+    pub fn new(sessions: Rc<Sessions>, metrics: Metrics, max_requests: usize) -> Self {
+        Self { sessions, metrics, max_requests, in_flight: Rc::default() }
     }
 
     /// Answers a request that `peer` has sent to the mapping's port.
@@ -60,20 +52,22 @@ impl Forward {
         self: Rc<Self>,
         mapping: Rc<Mapping>,
         peer: SocketAddr,
-        mut request: Request<Incoming>,
-    ) -> Result<Response<ReplyBody>, Infallible> {
+        request: Request<CallerBody>,
+    ) -> Answer<ReplyBody, Duplex> {
         let permit = Permit::new(&self);
-        let on_upgrade = hyper::upgrade::on(&mut request);
         let (mut parts, body) = request.into_parts();
         let json = error::wants_json(&parts.headers);
-        let reply = self.forward(&mapping, peer, &mut parts, body, on_upgrade).await;
-        let reply = reply.unwrap_or_else(|error| {
-            tracing::debug!(mapping = %mapping.condition, %error, "answered by the bridge");
-            mapping.metrics.failed(&error);
-            error.reply(NAME, json).map(Either::Left)
-        });
-        mapping.metrics.answered(reply.status());
-        Ok(reply.map(|body| ReplyBody { body, _permit: permit }))
+        let answer = self.forward(&mapping, peer, &mut parts, body).await;
+        let response = match answer {
+            Ok(Answer::Switched(response, duplex)) => {
+                mapping.metrics.answered(response.status());
+                return Answer::Switched(response, duplex);
+            }
+            Ok(Answer::Response(response)) => response.map(Either::Right),
+            Err(error) => mapping.refuse(&error, json).map(Either::Left),
+        };
+        mapping.metrics.answered(response.status());
+        Answer::Response(response.map(|body| ReplyBody { body, _permit: Some(permit) }))
     }
 
     async fn forward(
@@ -81,9 +75,8 @@ impl Forward {
         mapping: &Mapping,
         peer: SocketAddr,
         parts: &mut Parts,
-        body: Incoming,
-        on_upgrade: OnUpgrade,
-    ) -> Result<Response<Either<Full<Bytes>, RecvHalf>>, ProxyError> {
+        body: CallerBody,
+    ) -> Result<Answer<RecvHalf, Duplex>, ProxyError> {
         if self.in_flight.get() > self.max_requests {
             return Err(ProxyError::ConnectionLimitReached);
         }
@@ -99,17 +92,22 @@ impl Forward {
         let request = Outgoing {
             condition: mapping.condition.clone(),
             head: encode(parts)?,
-            body,
+            bodiless: body.is_end_stream(),
             idempotent: parts.method.is_idempotent(),
             upgrade: upgrade.is_some(),
+            informer: body.informer(),
+            body: Some(body),
         };
-        Ok(match self.sessions.send(request).await? {
-            Answer::Response(response) => response.map(Either::Right),
-            Answer::Switched(head, duplex) => {
-                self.drain.spawn(switch::join(on_upgrade, duplex));
-                head.map(|()| Either::Left(Full::default()))
-            }
-        })
+        self.sessions.send(request).await
+    }
+}
+
+impl Mapping {
+    /// The reply to a request that goes no further.
+    pub fn refuse(&self, error: &ProxyError, json: bool) -> Response<Full<Bytes>> {
+        tracing::debug!(mapping = %self.condition, %error, "answered by the bridge");
+        self.metrics.failed(error);
+        error.reply(NAME, json)
     }
 }
 
@@ -125,7 +123,13 @@ fn encode(parts: &Parts) -> Result<EncodedHead, ProxyError> {
 /// The body of a reply: a short text of the bridge's own, or what comes through the tunnel.
 pub struct ReplyBody {
     body: Either<Full<Bytes>, RecvHalf>,
-    _permit: Permit,
+    _permit: Option<Permit>,
+}
+
+impl From<Full<Bytes>> for ReplyBody {
+    fn from(text: Full<Bytes>) -> Self {
+        Self { body: Either::Left(text), _permit: None }
+    }
 }
 
 impl Body for ReplyBody {

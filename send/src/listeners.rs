@@ -8,13 +8,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::service::service_fn;
 use tokio::net::{TcpListener, TcpSocket};
 use tunnel_common::config::{Config, Route};
 use tunnel_common::drain::Drain;
 use tunnel_common::edge;
 
-use crate::forward::{Forward, Mapping};
+use crate::forward::{Forward, Mapping, ReplyBody};
 use crate::metrics::Metrics;
 
 /// Connections that may wait to be accepted, per listener.
@@ -28,6 +27,8 @@ pub struct Listeners {
     metrics: Metrics,
     drain: Drain,
     grace: Duration,
+    /// Opened and not told in the log yet.
+    untold: Vec<(SocketAddr, String)>,
 }
 
 /// A mapping's port that could not be opened.
@@ -49,7 +50,7 @@ impl Listeners {
         drain: Drain,
         grace: Duration,
     ) -> Self {
-        Self { open: HashMap::new(), bind, forward, metrics, drain, grace }
+        Self { open: HashMap::new(), bind, forward, metrics, drain, grace, untold: Vec::new() }
     }
 
     /// Opens and closes listeners until they are what `config` says. A port that cannot be opened
@@ -72,6 +73,14 @@ impl Listeners {
         if failures.is_empty() { Ok(()) } else { Err(failures) }
     }
 
+    /// Logs what was opened. Not part of [`Self::apply`], so that a start that fails says why, and
+    /// nothing else.
+    pub fn log_opened(&mut self) {
+        for (address, name) in self.untold.drain(..) {
+            tracing::info!(%address, name, "mapping opened");
+        }
+    }
+
     fn open(&mut self, route: &Arc<Route>) -> Result<(), ListenError> {
         let address = SocketAddr::new(self.bind, route.port);
         let listener = listen(address).map_err(|reason| ListenError {
@@ -84,7 +93,7 @@ impl Listeners {
             condition: route.condition.clone(),
             metrics: self.metrics.mapping(&route.condition),
         });
-        tracing::info!(%address, name = route.name, "mapping opened");
+        self.untold.push((address, route.name.clone()));
         let callers = Callers {
             listener,
             mapping,
@@ -131,10 +140,9 @@ impl Callers {
             let (forward, mapping) = (Rc::clone(&self.forward), Rc::clone(&self.mapping));
             let (drain, open) = (self.drain.clone(), OpenConnection::new(&self.metrics));
             self.drain.spawn(async move {
-                let service = service_fn(|request| {
-                    Rc::clone(&forward).call(Rc::clone(&mapping), peer, request)
-                });
-                edge::serve(stream, service, &drain).await;
+                let call = |request| Rc::clone(&forward).call(Rc::clone(&mapping), peer, request);
+                let refuse = |error: &_| mapping.refuse(error, false).map(ReplyBody::from);
+                edge::serve(stream, call, refuse, &drain).await;
                 drop(open);
             });
         }

@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
@@ -15,11 +14,12 @@ use tokio::time::Instant;
 use tunnel_common::condition::Condition;
 use tunnel_common::drain::Drain;
 use tunnel_common::error::ProxyError;
+use tunnel_common::http1::Answer;
 use tunnel_common::tunnel::{
-    Duplex, EncodedHead, Hello, Limits, Notice, Peer, RecvHalf, SendHalf, Session, Side,
-    StreamError, TunnelError,
+    Duplex, Hello, Limits, Notice, Peer, RecvHalf, Session, Side, TunnelError,
 };
 
+use crate::exchange::{self, Outgoing};
 use crate::metrics::Metrics;
 
 /// How often a request is tried at most, when no try can have begun it.
@@ -41,28 +41,6 @@ struct Member {
     session: Session,
     hello: Hello,
     conditions: HashSet<String>,
-}
-
-/// A request on its way into the tunnel: what must be kept to send it again.
-pub struct Outgoing<B> {
-    /// The mapping that it is for.
-    pub condition: Condition,
-    /// Its head, stamped.
-    pub head: EncodedHead,
-    /// Its body.
-    pub body: B,
-    /// Its method may be repeated (RFC 9110 §9.2.2).
-    pub idempotent: bool,
-    /// It offers to switch protocols: its stream stays open both ways until the answer is known.
-    pub upgrade: bool,
-}
-
-/// What came back.
-pub enum Answer {
-    /// An answer, whose body is still coming.
-    Response(Response<RecvHalf>),
-    /// 101: the target has switched protocols, and this is the new connection to it.
-    Switched(Response<()>, Duplex),
 }
 
 impl Sessions {
@@ -138,46 +116,29 @@ impl Sessions {
 
     /// Sends a request through the session that suits it best, and through another if the first
     /// has provably not begun with it.
-    pub async fn send<B>(&self, request: Outgoing<B>) -> Result<Answer, ProxyError>
+    pub async fn send<B>(
+        &self,
+        mut request: Outgoing<B>,
+    ) -> Result<Answer<RecvHalf, Duplex>, ProxyError>
     where
         B: Body<Data = Bytes> + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let Outgoing { condition, head, body, idempotent, upgrade } = request;
-        let bodiless = body.is_end_stream();
-        let mut body = Some(body);
         let deadline = Instant::now() + self.connect_wait;
         for _ in 0..MAX_TRIES {
-            let session = self.pick(&condition, deadline).await?;
-            let opened = session.open(&head, bodiless && !upgrade).await;
+            let session = self.pick(&request.condition, deadline).await?;
+            let opened = session.open(&request.head, request.bodiless && !request.upgrade).await;
             // Nothing was sent: the session ended while the request waited for its turn.
             let Ok((send, recv)) = opened else { continue };
-            let held = match body.take() {
-                Some(body) if !bodiless => self.pump(send, body),
-                _ => Some(send),
-            };
-            match answer(held.filter(|_| upgrade), recv).await {
+            match request.exchange(send, recv, &self.drain).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) if bodiless && may_repeat(&error, idempotent) => {
+                Err(error) if request.may_repeat(&error) => {
                     self.metrics.replayed.inc();
                 }
-                Err(error) => return Err(failure(&error)),
+                Err(error) => return Err(exchange::failure(&error)),
             }
         }
         Err(ProxyError::ConnectionTerminated("every tunnel that was tried"))
-    }
-
-    /// Sends the body beside the answer, which may begin before the body's end.
-    fn pump<B>(&self, send: SendHalf, body: B) -> Option<SendHalf>
-    where
-        B: Body<Data = Bytes> + 'static,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
-    {
-        self.drain.spawn(async move {
-            // The stream tells the reader of the answer what happened.
-            let _ = send.send_body(body).await;
-        });
-        None
     }
 
     /// The session with the fewest requests in flight, among those that map the condition; where
@@ -285,38 +246,4 @@ fn displace(members: &mut Vec<Member>, hello: &Hello) {
         }
         !same
     });
-}
-
-/// Waits for the answer. `held` is the open way to the target of a request that may switch
-/// protocols.
-async fn answer(held: Option<SendHalf>, mut recv: RecvHalf) -> Result<Answer, StreamError> {
-    let head = loop {
-        let head = recv.response().await?;
-        if !head.status().is_informational() || head.status() == StatusCode::SWITCHING_PROTOCOLS {
-            break head;
-        }
-    };
-    match (head.status(), held) {
-        (StatusCode::SWITCHING_PROTOCOLS, Some(send)) => {
-            Ok(Answer::Switched(head, Duplex::new(send, recv)))
-        }
-        (StatusCode::SWITCHING_PROTOCOLS, None) => Err(StreamError::Malformed),
-        (_, held) => {
-            held.into_iter().for_each(SendHalf::finish);
-            Ok(Answer::Response(head.map(|()| recv)))
-        }
-    }
-}
-
-fn may_repeat(error: &StreamError, idempotent: bool) -> bool {
-    error.is_not_begun() || (idempotent && matches!(error, StreamError::TunnelLost { .. }))
-}
-
-fn failure(error: &StreamError) -> ProxyError {
-    match error {
-        StreamError::TunnelLost { .. } => ProxyError::ConnectionTerminated("the tunnel"),
-        StreamError::Reset(_) | StreamError::Malformed => {
-            ProxyError::ConnectionTerminated("the request's stream in the tunnel")
-        }
-    }
 }

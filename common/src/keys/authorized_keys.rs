@@ -85,9 +85,20 @@ fn check_options(options: &str) -> Result<(), String> {
     for option in split {
         let name = option.split_once('=').map_or(option, |(name, _)| name);
         match name.to_ascii_lowercase().as_str() {
-            "restrict" | "port-forwarding" | "permitlisten" | "permitopen" | "command"
-            | "environment" | "tunnel" | "pty" | "no-pty" | "user-rc" | "no-user-rc"
-            | "agent-forwarding" | "no-agent-forwarding" | "x11-forwarding"
+            "restrict"
+            | "port-forwarding"
+            | "permitlisten"
+            | "permitopen"
+            | "command"
+            | "environment"
+            | "tunnel"
+            | "pty"
+            | "no-pty"
+            | "user-rc"
+            | "no-user-rc"
+            | "agent-forwarding"
+            | "no-agent-forwarding"
+            | "x11-forwarding"
             | "no-x11-forwarding" => {}
             "no-port-forwarding" => {
                 return Err("a key with no-port-forwarding can open no tunnel: remove it".into());

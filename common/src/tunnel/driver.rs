@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -27,22 +27,28 @@ const READS_PER_TURN: usize = 8;
 /// How long the goodbye may take to leave.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// Runs the tunnel until it ends, and returns why. Dropping the future ends the tunnel at once.
-pub(super) async fn drive<Io>(connection: Rc<RefCell<Connection>>, io: Io) -> TunnelError
+/// Runs the tunnel until it ends, and returns why. Dropping the future ends the tunnel at once,
+/// also if it was never polled.
+pub(super) fn drive<Io>(
+    connection: Rc<RefCell<Connection>>,
+    io: Io,
+) -> impl Future<Output = TunnelError>
 where
     Io: AsyncRead + AsyncWrite + Unpin,
 {
-    let deadline = connection.borrow().deadline();
-    let mut driver = Driver {
-        connection,
-        io,
-        input: BytesMut::new(),
-        unflushed: false,
-        sleep: Box::pin(tokio::time::sleep_until(deadline.into())),
-    };
-    let end = poll_fn(|cx| driver.poll(cx)).await;
-    driver.say_goodbye(&end).await;
-    end
+    let mut driver = Driver { connection, io, input: BytesMut::new(), unflushed: false };
+    async move {
+        let deadline = driver.connection.borrow().deadline();
+        let mut sleep = pin!(tokio::time::sleep_until(deadline.into()));
+        let end = poll_fn(|cx| driver.poll(sleep.as_mut(), cx)).await;
+        driver.say_goodbye(&end).await;
+        end
+    }
+}
+
+/// The time as tests may pause it.
+pub(super) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 struct Driver<Io> {
@@ -51,12 +57,11 @@ struct Driver<Io> {
     input: BytesMut,
     /// Something was written since the last flush.
     unflushed: bool,
-    sleep: Pin<Box<Sleep>>,
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Driver<Io> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<TunnelError> {
-        match self.turn(cx) {
+    fn poll(&mut self, sleep: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<TunnelError> {
+        match self.turn(sleep, cx) {
             Ok(None) => Poll::Pending,
             Ok(Some(end)) | Err(end) => Poll::Ready(end),
         }
@@ -64,12 +69,16 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Driver<Io> {
 
     /// Reads before it looks at the clock: after this process was suspended, what has arrived
     /// meanwhile counts as a sign of life.
-    fn turn(&mut self, cx: &mut Context<'_>) -> Result<Option<TunnelError>, TunnelError> {
+    fn turn(
+        &mut self,
+        sleep: Pin<&mut Sleep>,
+        cx: &mut Context<'_>,
+    ) -> Result<Option<TunnelError>, TunnelError> {
         self.connection.borrow_mut().set_driver(cx);
         if self.read(cx)? {
             cx.waker().wake_by_ref();
         }
-        self.check(cx)?;
+        self.check(sleep, cx)?;
         self.write(cx)?;
         let mut connection = self.connection.borrow_mut();
         if connection.next_turn() {
@@ -90,7 +99,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Driver<Io> {
             match poll_read_buf(Pin::new(&mut self.io), cx, &mut self.input) {
                 Poll::Ready(Ok(0)) => return Err(TunnelError::HungUp),
                 Poll::Ready(Ok(_)) => {
-                    self.connection.borrow_mut().receive(&mut self.input, Instant::now())?;
+                    self.connection.borrow_mut().receive(&mut self.input, now())?;
                 }
                 Poll::Ready(Err(error)) => return Err(error.into()),
                 Poll::Pending => return Ok(false),
@@ -106,12 +115,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Driver<Io> {
                 Poll::Ready(Ok(0)) => return Err(TunnelError::HungUp),
                 Poll::Ready(Ok(len)) => {
                     connection.output().advance(len);
-                    connection.wrote(len, Instant::now());
+                    connection.wrote(len, now());
                     self.unflushed = true;
                 }
                 Poll::Ready(Err(error)) => return Err(error.into()),
                 Poll::Pending => {
-                    connection.write_blocked(Instant::now());
+                    connection.write_blocked(now());
                     break;
                 }
             }
@@ -122,11 +131,15 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Driver<Io> {
         Ok(())
     }
 
-    fn check(&mut self, cx: &mut Context<'_>) -> Result<(), TunnelError> {
-        while self.sleep.as_mut().poll(cx).is_ready() {
+    fn check(
+        &mut self,
+        mut sleep: Pin<&mut Sleep>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), TunnelError> {
+        while sleep.as_mut().poll(cx).is_ready() {
             let mut connection = self.connection.borrow_mut();
-            connection.check(Instant::now())?;
-            self.sleep.as_mut().reset(connection.deadline().into());
+            connection.check(now())?;
+            sleep.as_mut().reset(connection.deadline().into());
         }
         Ok(())
     }

@@ -51,6 +51,9 @@ impl AsyncWrite for Duplex {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
+        if self.send.is_ended() {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
         let size = ready!(self.send.poll_reserve(buf.len(), cx))?.min(buf.len());
         self.send.put_data(buf.get(..size).unwrap_or_default(), false);
         Poll::Ready(Ok(size))

@@ -21,6 +21,9 @@ pub const MAX_HEAD: usize = 64 * 1024;
 /// The largest HELLO, NOTICE or CLOSE payload: room for the conditions of 10 000 mappings.
 pub(crate) const MAX_CONTROL: usize = 2 * 1024 * 1024;
 
+/// What of a CLOSE's reason is sent and looked at, in bytes.
+pub(crate) const MAX_REASON: usize = 200;
+
 /// Set in the kind byte: the sender will send nothing more on this stream.
 const END: u8 = 0x80;
 

@@ -41,7 +41,21 @@ pub struct Notice {
     pub conditions: Option<Vec<String>>,
 }
 
+/// The longest text that a peer may say of itself, in bytes; it ends up in logs.
+pub(crate) const MAX_TEXT: usize = 256;
+
+/// More conditions than there are ports make no sense.
+pub(crate) const MAX_CONDITIONS: usize = 65_536;
+
 impl Hello {
+    /// Reads a HELLO. `None` if it is malformed or has texts or lists of an absurd length.
+    pub(crate) fn parse(json: &[u8]) -> Option<Self> {
+        let hello: Self = serde_json::from_slice(json).ok()?;
+        let Self { instance, cluster, software, config, conditions, .. } = &hello;
+        let texts = [Some(instance), cluster.as_ref(), Some(software), Some(config)];
+        (are_short(texts) && conditions.len() <= MAX_CONDITIONS).then_some(hello)
+    }
+
     /// Takes over what `notice` says has changed.
     pub(crate) fn update(&mut self, notice: Notice) {
         if let Some(config) = notice.config {
@@ -53,13 +67,38 @@ impl Hello {
     }
 }
 
+impl Notice {
+    /// Reads a NOTICE. `None` if it is malformed or has texts or lists of an absurd length.
+    pub(crate) fn parse(json: &[u8]) -> Option<Self> {
+        let notice: Self = serde_json::from_slice(json).ok()?;
+        let conditions = notice.conditions.as_ref().map_or(0, Vec::len);
+        (are_short([notice.config.as_ref()]) && conditions <= MAX_CONDITIONS).then_some(notice)
+    }
+}
+
+fn are_short<const N: usize>(texts: [Option<&String>; N]) -> bool {
+    texts.iter().flatten().all(|text| text.len() <= MAX_TEXT)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn refuses_absurd_texts() {
+        let hello = |len| {
+            let hello = Hello { software: "x".repeat(len), ..Hello::default() };
+            Hello::parse(&serde_json::to_vec(&hello).unwrap())
+        };
+        assert!(hello(MAX_TEXT).is_some());
+        assert!(hello(MAX_TEXT + 1).is_none());
+        assert!(Hello::parse(b"").is_none());
+        assert!(Notice::parse(b"{\"config\": 1}").is_none());
+    }
+
+    #[test]
     fn takes_fields_of_other_releases() {
-        let hello: Hello = serde_json::from_str(r#"{"instance": "i", "later": {"x": 1}}"#).unwrap();
+        let hello = Hello::parse(br#"{"instance": "i", "later": {"x": 1}}"#).unwrap();
         assert_eq!(hello, Hello { instance: "i".into(), ..Hello::default() });
     }
 }

@@ -13,8 +13,10 @@ pub struct Limits {
     /// Bytes up to which a stream's credit grows while its reader keeps up; 32 MiB by default,
     /// which fills 1 Gbit/s at 200 ms.
     pub max_credit: usize,
-    /// Bytes that all streams together may hold unread; 64 MiB by default. Beyond it, the stream
-    /// that holds the most is reset. Half of it is what credits may grow by, taken together.
+    /// Bytes that all streams together may hold unread, heads and trailers included; 64 MiB by
+    /// default. Beyond it, the stream that holds the most is reset. Half of it is what credits may
+    /// grow by, taken together. A hostile peer can make each byte pin eight, because pieces from
+    /// 8 KiB stay in the buffer of 64 KiB that they were read into.
     pub memory: usize,
     /// How often a PING is sent; 1 second by default.
     pub ping_interval: Duration,
@@ -24,6 +26,14 @@ pub struct Limits {
     pub handshake: Duration,
     /// How long the transport may take no byte while there are some to send; 10 seconds by default.
     pub write_stall: Duration,
+}
+
+impl Limits {
+    /// The same, with what frames can say: credit is a u32.
+    pub(crate) fn on_the_wire(self) -> Self {
+        let cap = |credit: usize| credit.min(u32::MAX as usize);
+        Self { initial_credit: cap(self.initial_credit), max_credit: cap(self.max_credit), ..self }
+    }
 }
 
 impl Default for Limits {

@@ -21,6 +21,8 @@ mod liveness;
 mod session;
 mod stream;
 mod stream_half;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod url;
 mod window;

@@ -3,12 +3,12 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::time::Instant;
+use std::task::{Context, Poll};
 
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::connection::{Connection, Side};
+use super::connection::{Connection, Side, Ticket};
 use super::driver;
 use super::error::{ResetCode, TunnelError};
 use super::head::{self, EncodedHead};
@@ -45,7 +45,7 @@ impl Session {
     where
         Io: AsyncRead + AsyncWrite + Unpin,
     {
-        let connection = Connection::new(side, limits, hello, Instant::now());
+        let connection = Connection::new(side, limits, hello, driver::now());
         let session = Self { connection: Rc::new(RefCell::new(connection)), peer: Rc::new(peer) };
         let driver = driver::drive(Rc::clone(&session.connection), io);
         (session, driver)
@@ -88,7 +88,8 @@ impl Session {
         head: &EncodedHead,
         end: bool,
     ) -> Result<(SendHalf, RecvHalf), TunnelError> {
-        let id = poll_fn(|cx| self.connection.borrow_mut().poll_open(head, end, cx)).await?;
+        let mut place = Place { connection: &self.connection, ticket: Ticket::default() };
+        let id = poll_fn(|cx| place.poll_open(head, end, cx)).await?;
         Ok(self.halves(id))
     }
 
@@ -134,6 +135,29 @@ impl Session {
 
     fn halves(&self, id: u32) -> (SendHalf, RecvHalf) {
         (SendHalf::new(&self.connection, id), RecvHalf::new(&self.connection, id))
+    }
+}
+
+/// A place among those that wait to open a stream; dropping it gives it up.
+struct Place<'a> {
+    connection: &'a RefCell<Connection>,
+    ticket: Ticket,
+}
+
+impl Place<'_> {
+    fn poll_open(
+        &mut self,
+        head: &EncodedHead,
+        end: bool,
+        cx: &Context<'_>,
+    ) -> Poll<Result<u32, TunnelError>> {
+        self.connection.borrow_mut().poll_open(&mut self.ticket, head, end, cx)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.connection.borrow_mut().leave(&mut self.ticket);
     }
 }
 

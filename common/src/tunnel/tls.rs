@@ -153,8 +153,10 @@ fn follow<C: 'static>(
 ) -> Result<Reloaded<TlsKeys, Arc<C>>, KeysError> {
     let path = folder.to_owned();
     Reloaded::new(folder, TlsKeys::load, move |keys| {
-        let misfit =
-            |error: rustls::Error| KeysError::Invalid { path: path.clone(), reason: error.to_string() };
+        let misfit = |error: rustls::Error| KeysError::Invalid {
+            path: path.clone(),
+            reason: error.to_string(),
+        };
         build(keys).map(Arc::new).map_err(misfit)
     })
 }

@@ -53,7 +53,9 @@ impl FromStr for TunnelUrl {
             Some(("grpc", rest)) => (TunnelScheme::Grpc, rest),
             Some(("ssh", rest)) => (TunnelScheme::Ssh, rest),
             Some((scheme, _)) => {
-                return Err(InvalidTunnelUrl(format!("{scheme:?} is no transport; use grpc or ssh")));
+                return Err(InvalidTunnelUrl(format!(
+                    "{scheme:?} is no transport; use grpc or ssh"
+                )));
             }
             None => return Err("write it as grpc://HOST:PORT or ssh://USER@HOST:PORT".into()),
         };

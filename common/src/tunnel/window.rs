@@ -7,9 +7,9 @@ use super::error::TunnelError;
 /// The receiving end's account of one stream's credit.
 ///
 /// The peer may have at most `size` bytes underway or unread. Credit is returned as the reader
-/// takes bytes, half a window at a time. A window that was used up within two round trips was what
-/// held the sender back, so it doubles; on a short path that never happens, and a stream stays
-/// small.
+/// takes bytes, half a window at a time. If half a window has arrived since the last grant, and less
+/// than two round trips have passed, the window may be what holds the sender back, so it doubles.
+/// On a short path that rarely happens; a reader that catches up with old bytes does not count.
 #[derive(Debug)]
 pub(crate) struct Window {
     size: usize,
@@ -17,12 +17,14 @@ pub(crate) struct Window {
     available: usize,
     /// What the reader has taken since the last grant.
     taken: usize,
+    /// What has arrived since the last grant.
+    received: usize,
     granted_at: Instant,
 }
 
 impl Window {
     pub(crate) fn new(size: usize, now: Instant) -> Self {
-        Self { size, available: size, taken: 0, granted_at: now }
+        Self { size, available: size, taken: 0, received: 0, granted_at: now }
     }
 
     /// Accounts for `len` bytes that have arrived.
@@ -31,6 +33,7 @@ impl Window {
             .available
             .checked_sub(len)
             .ok_or(TunnelError::Protocol("more DATA than there was credit for"))?;
+        self.received += len;
         Ok(())
     }
 
@@ -49,8 +52,9 @@ impl Window {
             return None;
         }
         let mut grant = self.taken;
-        let held_back = round_trip
-            .is_some_and(|round_trip| now.duration_since(self.granted_at) < round_trip * 2);
+        let held_back = self.received >= self.size / 2
+            && round_trip
+                .is_some_and(|round_trip| now.duration_since(self.granted_at) < round_trip * 2);
         if held_back {
             let growth = self.size.min(max.saturating_sub(self.size)).min(*spare);
             *spare -= growth;
@@ -58,6 +62,7 @@ impl Window {
             grant += growth;
         }
         self.taken = 0;
+        self.received = 0;
         self.available += grant;
         self.granted_at = now;
         u32::try_from(grant).ok()
@@ -98,8 +103,10 @@ mod tests {
         let mut window = Window::new(KIB, start);
         let mut spare = 100 * KIB;
         let soon = start + Duration::from_millis(150);
+        window.receive(KIB / 2).unwrap();
         assert_eq!(window.take(KIB / 2, soon, round_trip, 4 * KIB, &mut spare), Some(1536));
         let later = soon + Duration::from_millis(250);
+        window.receive(KIB).unwrap();
         assert_eq!(window.take(KIB, later, round_trip, 4 * KIB, &mut spare), Some(1024));
         assert_eq!((window.growth(KIB), spare), (KIB, 99 * KIB));
     }
@@ -111,11 +118,26 @@ mod tests {
         let mut spare = 100 * KIB;
         let mut window = Window::new(KIB, now);
         for _ in 0..20 {
-            window.take(4 * KIB, now, round_trip, 4 * KIB, &mut spare);
+            window.receive(window.size / 2).unwrap();
+            window.take(window.size / 2, now, round_trip, 4 * KIB, &mut spare);
         }
         assert_eq!((window.growth(KIB), spare), (3 * KIB, 97 * KIB));
         let mut none = 0;
         let mut window = Window::new(KIB, now);
+        window.receive(KIB).unwrap();
         assert_eq!(window.take(KIB, now, round_trip, 4 * KIB, &mut none), Some(1024));
+    }
+
+    #[test]
+    fn does_not_grow_when_a_slow_reader_catches_up() {
+        let start = Instant::now();
+        let mut window = Window::new(KIB, start);
+        let mut spare = 100 * KIB;
+        window.receive(KIB).unwrap();
+        let late = start + Duration::from_secs(10);
+        for _ in 0..2 {
+            let round_trip = Some(Duration::from_secs(1));
+            assert_eq!(window.take(KIB / 2, late, round_trip, 4 * KIB, &mut spare), Some(512));
+        }
     }
 }

@@ -5,23 +5,29 @@ use std::pin::pin;
 use std::rc::Rc;
 
 use http::request::Parts;
-use http::{Request, Response, StatusCode, header};
+use http::{Request, Response, header};
 use http_body::Body;
-use hyper::client::conn::{TrySendError, http1};
+use hyper::client::conn::TrySendError;
 use tokio::time::{Instant, timeout_at};
 use tunnel_common::config::{Route, Scheme};
 use tunnel_common::error::ProxyError;
+use tunnel_common::http1::{Answer, Client, Reply, SendError, Switched};
 
 use super::body::{RequestBody, Upload, UpstreamBody};
 use super::connect::{Connected, Dialler, timed_out};
-use super::pool::{Lease, Pool, Shared};
+use super::pool::{Pool, Shared};
 use super::{after, failure, rewrite};
+
+/// What a target answers.
+pub type UpstreamAnswer = Answer<UpstreamBody, Switched>;
 
 /// One request on its way to its target.
 pub(super) struct Call<'a> {
     pub(super) route: &'a Route,
     pub(super) pool: Rc<Pool>,
     pub(super) dialler: &'a Dialler,
+    /// Takes the informational responses that come before the answer, of HTTP/1.1 targets.
+    pub(super) inform: &'a dyn Fn(&Response<()>),
 }
 
 impl Call<'_> {
@@ -29,7 +35,7 @@ impl Call<'_> {
     pub(super) async fn run(
         &self,
         request: Request<RequestBody>,
-    ) -> Result<Response<UpstreamBody>, ProxyError> {
+    ) -> Result<UpstreamAnswer, ProxyError> {
         let is_upgrade = request.headers().contains_key(header::UPGRADE);
         let request = match self.reuse(is_upgrade) {
             None => request,
@@ -48,8 +54,8 @@ impl Call<'_> {
 
     /// A connection that is open already.
     fn reuse(&self, is_upgrade: bool) -> Option<Connection> {
-        if let Some(sender) = self.pool.take_idle() {
-            return Some(Connection::Http1 { sender, reused: true });
+        if let Some(client) = self.pool.take_idle() {
+            return Some(Connection::Http1 { client, reused: true });
         }
         // TLS chose HTTP/2 for the shared one, which cannot carry an upgrade.
         if is_upgrade && self.route.target.scheme == Scheme::Https {
@@ -78,11 +84,11 @@ impl Call<'_> {
 
     async fn dial(&self, start: Instant, only_http1: bool) -> Result<Connection, ProxyError> {
         match self.dialler.dial(self.route, start, only_http1).await? {
-            Connected::Http1(sender) => {
+            Connected::Http1(client) => {
                 if !only_http1 {
                     self.pool.learn_http1();
                 }
-                Ok(Connection::Http1 { sender, reused: false })
+                Ok(Connection::Http1 { client, reused: false })
             }
             Connected::Http2(sender) => {
                 Ok(Connection::Http2 { shared: self.pool.share(sender), reused: false })
@@ -94,38 +100,41 @@ impl Call<'_> {
         &self,
         connection: Connection,
         request: Request<RequestBody>,
-    ) -> Result<Response<UpstreamBody>, Failed> {
+    ) -> Result<UpstreamAnswer, Failed> {
         match connection {
-            Connection::Http1 { sender, reused } => self.http1(sender, reused, request).await,
+            Connection::Http1 { client, reused } => self.http1(client, reused, request).await,
             Connection::Http2 { shared, reused } => self.http2(shared, reused, request).await,
         }
     }
 
     async fn http1(
         &self,
-        mut sender: http1::SendRequest<RequestBody>,
+        client: Client,
         reused: bool,
         request: Request<RequestBody>,
-    ) -> Result<Response<UpstreamBody>, Failed> {
+    ) -> Result<UpstreamAnswer, Failed> {
         let (mut parts, body) = request.into_parts();
-        let has_unknown_length = !body.is_end_stream() && body.size_hint().exact().is_none();
-        rewrite::for_http1(&mut parts, has_unknown_length)?;
+        rewrite::for_http1(&mut parts)?;
         let is_upgrade = parts.headers.contains_key(header::UPGRADE);
-        let (upload, spare) = (body.upload(), spare(&parts, &body, reused));
-        let sent = sender.try_send_request(Request::from_parts(parts, body));
-        let response = match self.answer(&upload, sent).await? {
-            Ok(response) => response,
-            Err(failed) => return Err(retry_or_fail(failed, &upload, spare)),
-        };
-        match (response.status() == StatusCode::SWITCHING_PROTOCOLS, is_upgrade) {
-            (true, true) => Ok(response.map(UpstreamBody::switched)),
-            (true, false) => Err(Failed::Final(ProxyError::HttpProtocol(
+        let repeatable = reused && body.is_end_stream() && parts.method.is_idempotent();
+        let upload = body.upload();
+        let sent = self.answer(&upload, client.send(&mut parts, body, self.inform)).await?;
+        match sent {
+            Ok(Reply::Response(response)) => Ok(Answer::Response(
+                response.map(|body| UpstreamBody::http1(body, Rc::clone(&self.pool))),
+            )),
+            Ok(Reply::Switched(head, connection)) if is_upgrade => {
+                Ok(Answer::Switched(head, connection))
+            }
+            Ok(Reply::Switched(..)) => Err(Failed::Final(ProxyError::HttpProtocol(
                 "it switched protocols without being asked".to_owned(),
             ))),
-            (false, _) => {
-                let lease = Lease::Http1(sender, self.pool.clone());
-                Ok(response.map(|incoming| UpstreamBody::new(incoming, lease)))
-            }
+            Err(SendError { answered, error }) => match failure::of_http1(&error) {
+                (_, true) if repeatable && !answered => {
+                    Err(Failed::Retry(Request::from_parts(parts, RequestBody::empty())))
+                }
+                (error, _) => Err(Failed::Final(error)),
+            },
         }
     }
 
@@ -134,7 +143,7 @@ impl Call<'_> {
         shared: Shared,
         reused: bool,
         request: Request<RequestBody>,
-    ) -> Result<Response<UpstreamBody>, Failed> {
+    ) -> Result<UpstreamAnswer, Failed> {
         let (mut parts, body) = request.into_parts();
         rewrite::for_http2(&mut parts, self.route)?;
         let (upload, spare) = (body.upload(), spare(&parts, &body, reused));
@@ -142,8 +151,9 @@ impl Call<'_> {
         let sent = sender.try_send_request(Request::from_parts(parts, body));
         let failed = match self.answer(&upload, sent).await {
             Ok(Ok(response)) => {
-                let lease = Lease::Http2 { _stream: streams };
-                return Ok(response.map(|incoming| UpstreamBody::new(incoming, lease)));
+                return Ok(Answer::Response(
+                    response.map(|incoming| UpstreamBody::http2(incoming, streams)),
+                ));
             }
             Ok(Err(failed)) => retry_or_fail(failed, &upload, spare),
             Err(timeout) => timeout.into(),
@@ -180,7 +190,7 @@ impl Call<'_> {
 }
 
 enum Connection {
-    Http1 { sender: http1::SendRequest<RequestBody>, reused: bool },
+    Http1 { client: Client, reused: bool },
     Http2 { shared: Shared, reused: bool },
 }
 

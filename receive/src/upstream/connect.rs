@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -13,13 +13,12 @@ use tokio_rustls::TlsConnector;
 use tunnel_common::config::{Route, Scheme, Target};
 use tunnel_common::drain::Drain;
 use tunnel_common::error::ProxyError;
+use tunnel_common::http1::{Client, Stream};
 
 use super::body::RequestBody;
 use super::{after, failure, tls};
 
-/// The largest response head, in fields and in bytes; hyper answers a larger one with an error.
-/// The bytes also bound how much of a body waits in one connection.
-const MAX_HEAD_FIELDS: usize = 256;
+/// The largest head of a response in HTTP/2; a larger one is an error.
 const MAX_HEAD_BYTES: usize = 128 * 1024;
 
 /// What a target may send ahead on one stream, and on all of one connection. The second is so much
@@ -36,7 +35,7 @@ pub(super) struct Dialler {
 
 /// A connection that has just been opened.
 pub(super) enum Connected {
-    Http1(http1::SendRequest<RequestBody>),
+    Http1(Client),
     Http2(http2::SendRequest<RequestBody>),
 }
 
@@ -58,7 +57,7 @@ impl Dialler {
         let tcp = connect(route, deadline).await?;
         match target.scheme {
             Scheme::H2c => self.http2(tcp).await,
-            Scheme::Http => self.http1(tcp).await,
+            Scheme::Http => Ok(Connected::Http1(Client::new(Stream::Plain(tcp)))),
             Scheme::Https => {
                 let client = self.trust.client(target).await?;
                 let config = if only_http1 { client.http1 } else { client.any };
@@ -69,27 +68,13 @@ impl Dialler {
                     .map_err(|error| tls::handshake_failed(&error, place(target)))?;
                 match stream.get_ref().1.alpn_protocol() {
                     Some(b"h2") => self.http2(stream).await,
-                    _ => self.http1(stream).await,
+                    _ => {
+                        let stream = Stream::Tls(Box::new(stream.into()));
+                        Ok(Connected::Http1(Client::new(stream)))
+                    }
                 }
             }
         }
-    }
-
-    async fn http1<I>(&self, io: I) -> Result<Connected, ProxyError>
-    where
-        I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        let (sender, connection) = http1::Builder::new()
-            .max_headers(MAX_HEAD_FIELDS)
-            .max_buf_size(MAX_HEAD_BYTES)
-            .handshake(TokioIo::new(io))
-            .await
-            .map_err(|error| failure::classify(&error).0)?;
-        // The connection's errors reach the request or the body that they concern.
-        self.drain.spawn(async move {
-            let _ = connection.with_upgrades().await;
-        });
-        Ok(Connected::Http1(sender))
     }
 
     async fn http2<I>(&self, io: I) -> Result<Connected, ProxyError>

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 
 use tunnel_common::error::ProxyError;
+use tunnel_common::http1::Http1Error;
 
 /// What an error before the answer means, and whether it is the connection that was lost (so that
 /// another connection may do better) and not the target that answered badly.
@@ -21,6 +22,21 @@ pub(super) fn classify(error: &hyper::Error) -> (ProxyError, bool) {
     match lost {
         true => (ProxyError::ConnectionTerminated("the connection to the target"), true),
         false => (ProxyError::HttpProtocol(chain(error)), false),
+    }
+}
+
+/// The same for an HTTP/1.1 connection of our own.
+pub(super) fn of_http1(error: &Http1Error) -> (ProxyError, bool) {
+    match error {
+        Http1Error::Ended(_) | Http1Error::Io(_) | Http1Error::TimedOut => {
+            (ProxyError::ConnectionTerminated("the connection to the target"), true)
+        }
+        Http1Error::HeadTooLarge | Http1Error::Malformed(_) => {
+            (ProxyError::HttpProtocol(error.to_string()), false)
+        }
+        Http1Error::Upload(_) => {
+            (ProxyError::HttpRequest("the request's body broke off".into()), false)
+        }
     }
 }
 

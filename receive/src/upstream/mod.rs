@@ -33,11 +33,11 @@ use tunnel_common::headers::check_framing;
 use self::body::RequestBody;
 pub use self::body::UpstreamBody;
 use self::call::Call;
+pub use self::call::UpstreamAnswer;
 use self::connect::Dialler;
 use self::pool::{IDLE_LIMIT, Pools};
 
 /// All upstream connections of the process.
-#[derive(Debug)]
 pub struct Upstreams {
     dialler: Dialler,
     pools: Rc<Pools>,
@@ -56,8 +56,7 @@ impl Upstreams {
     ///
     /// The request's header is already fit to be forwarded
     /// ([`prepare_request`](tunnel_common::headers::prepare_request)), with an offered `Upgrade`
-    /// restored; this adds only what the connection needs. After a 101 the stream is in
-    /// [`hyper::upgrade::on`]; a 101 that was not asked for is an error.
+    /// restored; this adds only what the connection needs. A 101 that was not asked for is an error.
     ///
     /// `route.timeout` bounds how long nothing happens before the answer begins: neither its head
     /// nor progress of the upload. It is tried a second time, on a new connection, if a kept
@@ -67,7 +66,8 @@ impl Upstreams {
         &self,
         route: &Arc<Route>,
         request: Request<B>,
-    ) -> Result<Response<UpstreamBody>, ProxyError>
+        inform: &dyn Fn(&Response<()>),
+    ) -> Result<UpstreamAnswer, ProxyError>
     where
         B: Body<Data = Bytes> + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -75,7 +75,8 @@ impl Upstreams {
         let (mut parts, body) = request.into_parts();
         rewrite::aim(&mut parts, route)?;
         check_length(&parts, &body)?;
-        let call = Call { route, pool: self.pools.of(&route.target), dialler: &self.dialler };
+        let pool = self.pools.of(&route.target);
+        let call = Call { route, pool, dialler: &self.dialler, inform };
         call.run(Request::from_parts(parts, RequestBody::new(body))).await
     }
 }

@@ -6,10 +6,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::uri::Authority;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 use tunnel_common::config::{Scheme, Target, TargetTls};
+use tunnel_common::http1::Client;
 
 use super::body::RequestBody;
 
@@ -23,11 +24,8 @@ pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(4);
 /// How many free connections one target keeps; beyond it the oldest is closed.
 const MAX_IDLE: usize = 256;
 
-/// How many entries a request looks at before it opens a connection of its own.
-const MAX_SCAN: usize = 8;
-
 /// The pools of all targets, of which those unused for [`IDLE_LIMIT`] are forgotten.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Pools {
     pools: RefCell<HashMap<Key, Rc<Pool>>>,
     closed: Cell<bool>,
@@ -74,7 +72,6 @@ struct Key {
 }
 
 /// Connections to one target.
-#[derive(Debug)]
 pub(super) struct Pool {
     idle: RefCell<VecDeque<Idle>>,
     shared: RefCell<Option<Shared>>,
@@ -107,18 +104,15 @@ impl Pool {
     }
 
     /// The free connection that was used last: the hottest one, while the others may grow old.
-    pub(super) fn take_idle(&self) -> Option<http1::SendRequest<RequestBody>> {
+    pub(super) fn take_idle(&self) -> Option<Client> {
         let mut idle = self.idle.borrow_mut();
         expire(&mut idle, Instant::now());
-        for index in (0..idle.len()).rev().take(MAX_SCAN) {
-            let sender = &idle.get(index)?.sender;
-            if sender.is_closed() {
-                idle.remove(index);
-            } else if sender.is_ready() {
-                return idle.remove(index).map(|found| found.sender);
+        loop {
+            let mut newest = idle.pop_back()?;
+            if newest.client.is_idle() {
+                return Some(newest.client);
             }
         }
-        None
     }
 
     /// The connection that requests share, if it is alive.
@@ -152,16 +146,16 @@ impl Pool {
         self.shared.borrow_mut().take_if(|current| Rc::ptr_eq(&current.streams, shared));
     }
 
-    /// Takes a connection back. It may still be finishing; [`take_idle`](Self::take_idle) looks.
-    fn put(&self, sender: http1::SendRequest<RequestBody>) {
-        if self.closed.get() || sender.is_closed() {
+    /// Takes a connection back.
+    pub(super) fn put(&self, client: Client) {
+        if self.closed.get() {
             return;
         }
         let mut idle = self.idle.borrow_mut();
         if idle.len() >= MAX_IDLE {
             idle.pop_front();
         }
-        idle.push_back(Idle { sender, since: Instant::now() });
+        idle.push_back(Idle { client, since: Instant::now() });
     }
 
     fn sweep(&self, now: Instant) {
@@ -179,7 +173,7 @@ impl Pool {
 
 /// An HTTP/2 connection that any number of requests use at once. Beyond what the target allows
 /// (`SETTINGS_MAX_CONCURRENT_STREAMS`) they wait, within their answer timeout.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Shared {
     pub(super) sender: http2::SendRequest<RequestBody>,
     used: Instant,
@@ -187,27 +181,8 @@ pub(super) struct Shared {
     pub(super) streams: Rc<()>,
 }
 
-/// What an exchange holds until its response body ends.
-#[derive(Debug)]
-pub(super) enum Lease {
-    /// A connection of its own.
-    Http1(http1::SendRequest<RequestBody>, Rc<Pool>),
-    /// A stream on a shared one.
-    Http2 { _stream: Rc<()> },
-}
-
-impl Lease {
-    /// The exchange has ended well.
-    pub(super) fn release(self) {
-        if let Self::Http1(sender, pool) = self {
-            pool.put(sender);
-        }
-    }
-}
-
-#[derive(Debug)]
 struct Idle {
-    sender: http1::SendRequest<RequestBody>,
+    client: Client,
     since: Instant,
 }
 

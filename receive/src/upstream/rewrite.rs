@@ -28,15 +28,11 @@ pub(super) fn aim(parts: &mut Parts, route: &Route) -> Result<(), ProxyError> {
 }
 
 /// Last touches for an HTTP/1.1 connection. Undoes [`for_http2`].
-pub(super) fn for_http1(parts: &mut Parts, has_unknown_length: bool) -> Result<(), ProxyError> {
+pub(super) fn for_http1(parts: &mut Parts) -> Result<(), ProxyError> {
     parts.version = Version::HTTP_11;
     if let Some(authority) = parts.uri.authority() {
         parts.headers.insert(header::HOST, authority_value(authority)?);
         parts.uri = Uri::from(join("", &parts.uri)?);
-    }
-    // hyper sends no body with a GET or HEAD unless it is told to.
-    if has_unknown_length && !parts.headers.contains_key(header::CONTENT_LENGTH) {
-        parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     set_connection(&mut parts.headers);
     Ok(())
@@ -159,7 +155,7 @@ mod tests {
             for_http2(&mut parts, &route).unwrap();
             assert_eq!(parts.uri.to_string(), format!("http://caller{expected}"));
             assert!(!parts.headers.contains_key(header::HOST));
-            for_http1(&mut parts, false).unwrap();
+            for_http1(&mut parts).unwrap();
             assert_eq!(parts.uri.to_string(), expected, "back");
             assert_eq!(parts.headers[header::HOST], "caller");
         }
@@ -172,7 +168,7 @@ mod tests {
         assert_eq!(parts.uri.to_string(), "*");
         for_http2(&mut parts, &route).unwrap();
         assert_eq!(parts.uri.path_and_query().map(PathAndQuery::as_str), Some("*"));
-        for_http1(&mut parts, false).unwrap();
+        for_http1(&mut parts).unwrap();
         assert_eq!(parts.uri.to_string(), "*");
     }
 
@@ -196,9 +192,8 @@ mod tests {
         let mut parts = aimed(Method::GET, "/", &route);
         parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
-        for_http1(&mut parts, true).unwrap();
+        for_http1(&mut parts).unwrap();
         assert_eq!(parts.headers[header::CONNECTION], "upgrade, te");
-        assert_eq!(parts.headers[header::TRANSFER_ENCODING], "chunked");
         for_http2(&mut parts, &route).unwrap();
         assert_eq!(parts.headers.keys().collect::<Vec<_>>(), [header::TE]);
     }

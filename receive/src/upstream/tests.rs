@@ -19,8 +19,9 @@ use tunnel_common::condition::Condition;
 use tunnel_common::config::{HostPolicy, Route, Scheme, Target, TargetTls};
 use tunnel_common::drain::Drain;
 use tunnel_common::error::ProxyError;
+use tunnel_common::http1::Answer;
 
-use super::{UpstreamBody, Upstreams};
+use super::{UpstreamAnswer, UpstreamBody, Upstreams};
 
 mod http1;
 mod http2;
@@ -90,12 +91,34 @@ impl World {
     where
         B: http_body::Body<Data = Bytes, Error = Infallible> + 'static,
     {
+        self.answer(request).await.map(|answer| match answer {
+            Answer::Response(response) => response,
+            Answer::Switched(head, _) => panic!("switched: {head:?}"),
+        })
+    }
+
+    async fn answer<B>(&self, request: Request<B>) -> Result<UpstreamAnswer, ProxyError>
+    where
+        B: http_body::Body<Data = Bytes, Error = Infallible> + 'static,
+    {
         let route = Arc::new(self.route.clone());
-        within(self.upstreams.send(&route, request)).await
+        within(self.upstreams.send(&route, request, &|_| ())).await
     }
 
     async fn get(&self) -> Result<String, ProxyError> {
         Ok(text(self.send(request(Method::GET)).await?).await)
+    }
+
+    /// Waits until no connection is left that could be used again.
+    async fn until_none_is_free(&self) {
+        let pool = self.upstreams.pools.of(&self.route.target);
+        within(async {
+            while let Some(client) = pool.take_idle() {
+                pool.put(client);
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
     }
 
     /// Waits until only the sweeper and `connections` are left.

@@ -92,11 +92,11 @@ fn heads_may_be_large(transport: Transport) {
     assert_eq!(caller.reply().status, 204);
     assert_eq!(values(&seen.recv_timeout(LIMIT).unwrap().1, "x-large"), [value]);
 
-    let many: String = (0..200).map(|number| format!("X-{number}: {number}\r\n")).collect();
+    let many: String = (0..100).map(|number| format!("X-{number}: {number}\r\n")).collect();
     caller.send_get("/", &many);
     assert_eq!(caller.reply().status, 204);
     let (_, fields) = seen.recv_timeout(LIMIT).unwrap();
-    assert_eq!((0..200).filter(|n| values(&fields, &format!("x-{n}")).len() == 1).count(), 200);
+    assert_eq!((0..100).filter(|n| values(&fields, &format!("x-{n}")).len() == 1).count(), 100);
 
     caller.send_get(&format!("/{}", "p".repeat(50_000)), "");
     assert_eq!(caller.reply().status, 204);

@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::super::error::{ResetCode, StreamError, TunnelError};
-use super::super::frame::{FrameHeader, HEADER_LEN, Kind, PREFACE, PutFrame};
+use super::super::frame::{FrameHeader, HEADER_LEN, Kind, MAX_REASON, PREFACE, PutFrame};
 use super::super::hello::{Hello, Notice};
 use super::super::stream::Stream;
 use super::super::window::Window;
@@ -14,11 +14,11 @@ use super::{Connection, DrainMark};
 
 /// PING, PONG, NOTICE, unknown and empty DATA frames that a peer may send per PING interval.
 /// A correct peer needs a handful; none of them costs it anything else.
-const MAX_SMALL_FRAMES: u32 = 1000;
+pub(crate) const MAX_SMALL_FRAMES: u32 = 1000;
 
 /// Output that may pile up for a peer that does not read it, before the tunnel is given up. Only
 /// answers to the peer's own frames can go beyond the room that streams have.
-const MAX_OUT: usize = 4 * 1024 * 1024;
+pub(crate) const MAX_OUT: usize = 4 * 1024 * 1024;
 
 /// What the next byte of input belongs to.
 #[derive(Clone, Copy, Debug)]
@@ -34,8 +34,8 @@ pub(super) enum Reading {
 }
 
 impl Connection {
-    /// Takes in what the peer has sent. What is left in `input` is the beginning of something
-    /// that is not complete. An error is the tunnel's end, and [`Connection::fail`] is due.
+    /// Takes in what the peer has sent. What is left in `input` is the beginning of a preface or
+    /// of a frame's header. An error is the tunnel's end, and [`Connection::fail`] is due.
     pub(crate) fn receive(
         &mut self,
         input: &mut BytesMut,
@@ -70,11 +70,21 @@ impl Connection {
                 input.advance(HEADER_LEN);
                 self.begin(header)?;
             }
-            Reading::Payload(header) => {
-                let Some(payload) = input.get(..header.len) else { return Ok(false) };
-                self.frame(header, payload)?;
-                input.advance(header.len);
+            Reading::Payload(header) if self.partial.is_empty() && input.len() >= header.len => {
                 self.reading = Reading::Header;
+                self.frame(header, input.get(..header.len).unwrap_or_default())?;
+                input.advance(header.len);
+            }
+            Reading::Payload(header) => {
+                // Put together apart from `input`, whose buffer would grow with the payload, be
+                // shared by the DATA that follows, and be kept as long as that is unread.
+                let missing = header.len - self.partial.len();
+                self.partial.extend_from_slice(&input.split_to(missing.min(input.len())));
+                if self.partial.len() == header.len {
+                    self.reading = Reading::Header;
+                    let payload = std::mem::take(&mut self.partial);
+                    self.frame(header, &payload)?;
+                }
             }
             Reading::Data(header) => self.data(header, input)?,
             Reading::Skip(len) => {
@@ -109,8 +119,10 @@ impl Connection {
                 Reading::Header
             }
             Kind::Data => Reading::Data(header),
-            // Only the JSON frames may be empty, and an empty one is malformed.
-            _ if header.len == 0 => return Err(TunnelError::Protocol("an empty control frame")),
+            _ if header.len == 0 => {
+                self.frame(header, &[])?;
+                Reading::Header
+            }
             _ => Reading::Payload(header),
         };
         Ok(())
@@ -137,7 +149,7 @@ impl Connection {
                 Ok(())
             }
             Kind::Close => {
-                let reason = String::from_utf8_lossy(payload.get(..200).unwrap_or(payload));
+                let reason = String::from_utf8_lossy(payload.get(..MAX_REASON).unwrap_or(payload));
                 Err(TunnelError::ClosedByPeer(printable(&reason).into()))
             }
             Kind::Data | Kind::Unknown => Ok(()),
@@ -148,48 +160,59 @@ impl Connection {
         if self.peer.is_some() {
             return Err(TunnelError::Protocol("a second HELLO"));
         }
-        let hello: Hello = serde_json::from_slice(payload)
-            .map_err(|_| TunnelError::Protocol("a malformed HELLO"))?;
+        let hello = Hello::parse(payload).ok_or(TunnelError::Protocol("a malformed HELLO"))?;
         self.peer = Some(hello);
-        self.wake_waiting();
+        self.wake_openers();
         self.changed();
         Ok(())
     }
 
     fn notice(&mut self, payload: &[u8]) -> Result<(), TunnelError> {
-        let notice: Notice = serde_json::from_slice(payload)
-            .map_err(|_| TunnelError::Protocol("a malformed NOTICE"))?;
-        self.peer_draining |= notice.draining == Some(true);
+        let notice = Notice::parse(payload).ok_or(TunnelError::Protocol("a malformed NOTICE"))?;
+        if notice.draining == Some(true) {
+            self.peer_draining = true;
+            self.openers.wake(usize::MAX);
+        }
         if let Some(peer) = &mut self.peer {
             peer.update(notice);
         }
-        self.wake_waiting();
         self.changed();
         Ok(())
     }
 
     fn head(&mut self, header: FrameHeader, head: Bytes) -> Result<(), TunnelError> {
         let FrameHeader { stream: id, end, .. } = header;
-        if !self.streams.contains_key(&id) {
-            if self.side.opens(id) {
-                // An answer to a stream that this side has given up.
+        let known = self.streams.get_mut(&id);
+        if self.side.opens(id) {
+            // Without a stream, it is an answer to one that this side has given up.
+            let Some(stream) = known.filter(|stream| stream.failure.is_none()) else {
+                return Ok(());
+            };
+            if stream.inbound.has_most_heads() {
+                self.overload(id);
                 return Ok(());
             }
-            if self.peer_streams >= self.limits.max_streams || self.drain == Some(DrainMark::Known)
-            {
-                self.out.put_reset(id, ResetCode::NotBegun);
-                return Ok(());
+        } else if let Some(stream) = known {
+            if !stream.is_over() {
+                return Err(TunnelError::Protocol("a second request on a stream"));
             }
-            self.accept(id);
-        } else if !self.side.opens(id) {
-            return Err(TunnelError::Protocol("a second request on a stream"));
-        }
-        let Some(stream) = self.streams.get_mut(&id).filter(|s| s.failure.is_none()) else {
+            // The peer's ids have come round before the application let go of the old stream.
+            stream.fail(StreamError::Reset(ResetCode::Cancelled));
+            self.out.put_reset(id, ResetCode::NotBegun);
             return Ok(());
-        };
+        } else if self.peer_streams >= self.limits.max_streams
+            || self.drain == Some(DrainMark::Known)
+        {
+            self.out.put_reset(id, ResetCode::NotBegun);
+            return Ok(());
+        } else {
+            self.accept(id);
+        }
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        let len = head.len();
         stream.inbound.push_head(head)?;
         stream.inbound.ended |= end;
-        stream.reader.wake();
+        self.arrived(id, len);
         Ok(())
     }
 
@@ -216,34 +239,43 @@ impl Connection {
         };
         stream.inbound.push_data(input, len)?;
         stream.inbound.ended = header.end && left == 0;
-        if stream.discards {
-            stream.inbound.clear();
-            return Ok(());
-        }
-        self.buffered += len;
-        stream.reader.wake();
-        if self.buffered > self.limits.memory {
-            self.shed();
-        }
+        self.arrived(header.stream, len);
         Ok(())
-    }
-
-    /// Resets the stream that holds the most unread bytes.
-    fn shed(&mut self) {
-        let largest = self.streams.iter_mut().max_by_key(|(_, stream)| stream.inbound.len());
-        if let Some((&id, stream)) = largest {
-            self.buffered -= stream.inbound.abandon();
-            self.buffered -= stream.fail(StreamError::Reset(ResetCode::Overloaded));
-            self.out.put_reset(id, ResetCode::Overloaded);
-        }
     }
 
     fn trailers(&mut self, id: u32, trailers: Bytes) -> Result<(), TunnelError> {
         if let Some(stream) = self.streams.get_mut(&id).filter(|s| s.failure.is_none()) {
+            let len = trailers.len();
             stream.inbound.push_trailers(trailers)?;
-            stream.reader.wake();
+            self.arrived(id, len);
         }
         Ok(())
+    }
+
+    /// Counts what has just come on a stream. Over the memory cap, resets the stream that holds
+    /// the most unread bytes.
+    fn arrived(&mut self, id: u32, len: usize) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if stream.discards {
+            stream.inbound.clear();
+            return;
+        }
+        self.buffered += len;
+        stream.reader.wake();
+        if self.buffered > self.limits.memory {
+            let largest = self.streams.iter().max_by_key(|(_, stream)| stream.inbound.len());
+            if let Some((&id, _)) = largest {
+                self.overload(id);
+            }
+        }
+    }
+
+    /// Resets a stream that holds too much; what it holds is dropped, even if it came whole.
+    fn overload(&mut self, id: u32) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        self.buffered -= stream.inbound.abandon();
+        stream.fail(StreamError::Reset(ResetCode::Overloaded));
+        self.out.put_reset(id, ResetCode::Overloaded);
     }
 
     fn credit(&mut self, id: u32, amount: u64) -> Result<(), TunnelError> {
@@ -284,18 +316,18 @@ impl Connection {
     /// Lets the next streams append, if the out buffer has run low. Returns whether others still
     /// wait for their turn, so that the driver must come by again even if nothing wakes it.
     pub(crate) fn next_turn(&mut self) -> bool {
-        if self.out.len() > LOW_WATER {
+        if self.out.len() > LOW_WATER || self.closing.is_some() {
             return false;
         }
         self.turn += 1;
-        self.wake_waiting();
-        self.wake_queue();
+        self.wake_openers();
+        self.call_queue();
         !self.queue.is_empty()
     }
 
     /// Whether the goodbye has left, and with it all that came before.
     pub(crate) fn is_closed(&self) -> bool {
-        self.closing && self.out.is_empty()
+        self.closing.is_some_and(|goodbye| goodbye.ends_at <= self.written)
     }
 
     /// The transport takes nothing for now.
@@ -310,6 +342,7 @@ impl Connection {
             Some(_) => deadline,
             None => deadline.min(self.started_at + self.limits.handshake),
         }
+        .min(self.closing.map_or(deadline, |goodbye| goodbye.said_at + self.limits.write_stall))
     }
 
     /// Does what is due at `now`. An error is the tunnel's end.
@@ -317,6 +350,9 @@ impl Connection {
         self.now = now;
         if self.peer.is_none() && now >= self.started_at + self.limits.handshake {
             return Err(TunnelError::Silent(self.limits.handshake));
+        }
+        if self.closing.is_some_and(|goodbye| now >= goodbye.said_at + self.limits.write_stall) {
+            return Err(TunnelError::Closed);
         }
         if self.liveness.check(now, &self.limits)? {
             self.small_frames = 0;

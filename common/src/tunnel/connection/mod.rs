@@ -4,20 +4,27 @@
 //! [`input`] is what the transport calls, [`output`] what the streams' halves call.
 
 mod input;
+mod openers;
 mod output;
+mod queue;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::BytesMut;
 
 use self::input::Reading;
+#[cfg(test)]
+pub(crate) use self::input::{MAX_OUT, MAX_SMALL_FRAMES};
+use self::openers::Openers;
+pub(crate) use self::openers::Ticket;
+use self::queue::Queue;
 use super::error::{StreamError, TunnelError};
-use super::frame::{Kind, PREFACE, PutFrame};
+use super::frame::{Kind, MAX_REASON, PREFACE, PutFrame};
 use super::hello::{Hello, Notice};
 use super::limits::Limits;
 use super::liveness::Liveness;
@@ -58,6 +65,8 @@ pub(crate) struct Connection {
     liveness: Liveness,
 
     reading: Reading,
+    /// The beginning of a payload that is needed whole and has not come whole.
+    partial: BytesMut,
     /// Small frames since the last PING was due; see [`input`].
     small_frames: u32,
 
@@ -66,10 +75,8 @@ pub(crate) struct Connection {
     written: u64,
     /// Counts the times that the out buffer ran low; a stream gets one quantum each time.
     turn: u64,
-    /// Streams that wait for room in the out buffer, in the order of their turns.
-    queue: VecDeque<u32>,
-    /// Tasks that wait to open a stream or to send a head.
-    waiting: VecDeque<Waker>,
+    queue: Queue,
+    openers: Openers,
     driver: Slot,
 
     streams: Streams,
@@ -77,7 +84,7 @@ pub(crate) struct Connection {
     peer_streams: u32,
     accepted: VecDeque<u32>,
     acceptor: Slot,
-    /// Unread bytes on all streams.
+    /// Unread bytes on all streams, heads and trailers included.
     buffered: usize,
     /// What all windows together may still grow by.
     spare_credit: usize,
@@ -85,11 +92,19 @@ pub(crate) struct Connection {
     peer: Option<Hello>,
     peer_draining: bool,
     drain: Option<DrainMark>,
-    closing: bool,
+    closing: Option<Goodbye>,
     end: Option<TunnelError>,
     /// Counts the changes that [`Self::poll_changed`] tells of.
     changes: u64,
     observer: Slot,
+}
+
+/// A CLOSE on its way out. What comes behind it is for nobody.
+#[derive(Clone, Copy, Debug)]
+struct Goodbye {
+    said_at: Instant,
+    /// Where it ends in the tunnel's output, counted from its start.
+    ends_at: u64,
 }
 
 /// How far this side's drain has come.
@@ -103,9 +118,10 @@ enum DrainMark {
 
 impl Connection {
     pub(crate) fn new(side: Side, limits: Limits, hello: Hello, now: Instant) -> Self {
+        let limits = limits.on_the_wire();
         let hello = Hello {
             max_streams: limits.max_streams,
-            initial_credit: u32::try_from(limits.initial_credit).unwrap_or(u32::MAX),
+            initial_credit: limits.initial_credit as u32,
             ..hello
         };
         let mut out = BytesMut::from(&PREFACE[..]);
@@ -116,12 +132,13 @@ impl Connection {
             started_at: now,
             liveness: Liveness::new(now),
             reading: Reading::Preface,
+            partial: BytesMut::new(),
             small_frames: 0,
             out,
             written: 0,
             turn: 0,
-            queue: VecDeque::new(),
-            waiting: VecDeque::new(),
+            queue: Queue::default(),
+            openers: Openers::default(),
             driver: Slot::default(),
             streams: Streams::default(),
             next_stream: side.first_stream(),
@@ -133,7 +150,7 @@ impl Connection {
             peer: None,
             peer_draining: false,
             drain: None,
-            closing: false,
+            closing: None,
             end: None,
             changes: 0,
             observer: Slot::default(),
@@ -163,11 +180,15 @@ impl Connection {
         self.drain == Some(DrainMark::Known) && self.streams.is_empty()
     }
 
-    /// Says goodbye: what was sent before still leaves, then the driver ends the tunnel.
+    /// Says goodbye: what was sent before still leaves, then the driver ends the tunnel. Of
+    /// `reason`, the peer is told the first [`MAX_REASON`] bytes.
     pub(crate) fn close(&mut self, reason: &str) {
-        if !self.closing && self.end.is_none() {
-            self.out.put_frame(Kind::Close, 0, false, reason.as_bytes());
-            self.closing = true;
+        if self.closing.is_none() && self.end.is_none() {
+            let len = reason.floor_char_boundary(MAX_REASON);
+            self.out.put_frame(Kind::Close, 0, false, reason.as_bytes().get(..len).unwrap_or(&[]));
+            let ends_at = self.written + self.out.len() as u64;
+            self.closing = Some(Goodbye { said_at: self.now, ends_at });
+            self.openers.wake(usize::MAX);
             self.driver.wake();
         }
     }
@@ -178,13 +199,13 @@ impl Connection {
             return;
         }
         for stream in self.streams.values_mut() {
-            let sent = stream.begun_at < self.written;
+            let sent = stream.begun_at <= self.written;
             self.buffered -= stream.fail(StreamError::TunnelLost { cause: error.clone(), sent });
         }
         self.end = Some(error);
         self.acceptor.wake();
         self.driver.wake();
-        self.wake_waiting();
+        self.openers.wake(usize::MAX);
         self.changed();
     }
 
@@ -203,14 +224,14 @@ impl Connection {
 
     /// Whether new streams may be opened.
     pub(crate) fn is_open(&self) -> bool {
-        self.end.is_none() && !self.closing && !self.peer_draining && self.peer.is_some()
+        self.end.is_none() && self.closing.is_none() && !self.peer_draining && self.peer.is_some()
     }
 
     pub(crate) fn in_flight(&self) -> usize {
         self.streams.len()
     }
 
-    /// Unread bytes on all streams.
+    /// Unread bytes on all streams, heads and trailers included.
     pub(crate) fn buffered(&self) -> usize {
         self.buffered
     }
@@ -236,10 +257,6 @@ impl Connection {
         self.driver.wake();
         nonce
     }
-
-    fn wake_waiting(&mut self) {
-        self.waiting.drain(..).for_each(Waker::wake);
-    }
 }
 
 fn put_json(out: &mut BytesMut, kind: Kind, value: &impl serde::Serialize) {
@@ -253,7 +270,8 @@ struct IdHasher(u64);
 
 impl Hasher for IdHasher {
     fn finish(&self) -> u64 {
-        self.0
+        // The table looks at the low bits, into which the high bits of an id do not reach.
+        self.0 ^ self.0 >> 32
     }
 
     fn write(&mut self, bytes: &[u8]) {

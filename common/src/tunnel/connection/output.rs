@@ -9,18 +9,18 @@ use super::super::frame::{Kind, MAX_DATA, PutFrame};
 use super::super::head::EncodedHead;
 use super::super::stream::Stream;
 use super::super::window::Window;
-use super::Connection;
+use super::{Connection, Ticket};
 
 /// Below this, the next streams get their turn to fill the out buffer.
 pub(super) const LOW_WATER: usize = 64 * 1024;
 
 /// Up to here streams may fill the out buffer. A small request that comes behind it waits for at
 /// most this many bytes.
-const ROOM: usize = 256 * 1024;
+pub(super) const ROOM: usize = 256 * 1024;
 
-/// Up to here heads may fill the out buffer, and the first [`YOUNG`] bytes of each stream, so that
-/// small exchanges pass by bulky ones.
-const ROOM_FOR_SMALL: usize = 512 * 1024;
+/// Up to here heads and trailers may fill the out buffer, and the first [`YOUNG`] bytes of each
+/// stream, so that small exchanges pass by bulky ones.
+pub(super) const ROOM_FOR_SMALL: usize = 512 * 1024;
 
 /// How much of a stream counts as small.
 const YOUNG: usize = 16 * 1024;
@@ -28,14 +28,15 @@ const YOUNG: usize = 16 * 1024;
 /// What a stream may append each time that the out buffer ran low.
 const QUANTUM: usize = MAX_DATA;
 
-/// How many waiting streams are woken at a time: what fits between low water and the room.
-const WAKE_AT_ONCE: usize = 4;
+/// What a head usually takes, to tell how many streams may be opened at a time.
+const USUAL_HEAD: usize = 1024;
 
 impl Connection {
     /// Opens a stream with a request's head. Waits until the peer has said HELLO, takes one more
-    /// stream, and the out buffer has room.
+    /// stream, and the out buffer has room. Whoever gives up must [leave](Self::leave).
     pub(crate) fn poll_open(
         &mut self,
+        ticket: &mut Ticket,
         head: &EncodedHead,
         end: bool,
         cx: &Context<'_>,
@@ -43,23 +44,45 @@ impl Connection {
         if let Some(error) = &self.end {
             return Poll::Ready(Err(error.clone()));
         }
-        if self.closing || self.peer_draining {
+        if self.closing.is_some() || self.peer_draining {
             return Poll::Ready(Err(TunnelError::Closed));
         }
-        let Some(peer) = &self.peer else { return self.wait(cx) };
-        let opened = self.streams.len() as u64 - u64::from(self.peer_streams);
-        if opened >= u64::from(peer.max_streams) || self.out.len() >= ROOM_FOR_SMALL {
-            return self.wait(cx);
-        }
+        let peer_credit = match &self.peer {
+            Some(peer) if self.openers.may_open(ticket, self.free()) => peer.initial_credit,
+            _ => {
+                self.openers.wait(ticket, cx);
+                return Poll::Pending;
+            }
+        };
+        self.openers.leave(ticket);
         let window = Window::new(self.limits.initial_credit, self.now);
-        let mut stream = Stream::new(window, peer.initial_credit as usize);
+        let mut stream = Stream::new(window, peer_credit as usize);
         let id = self.free_id();
+        self.out.put_frame(Kind::Head, id, end, head.payload());
         stream.begun_at = self.written + self.out.len() as u64;
         stream.ended = end;
-        self.out.put_frame(Kind::Head, id, end, head.payload());
         self.streams.insert(id, stream);
         self.driver.wake();
         Poll::Ready(Ok(id))
+    }
+
+    /// Gives up a place in the line of [`Self::poll_open`].
+    pub(crate) fn leave(&mut self, ticket: &mut Ticket) {
+        if self.openers.leave(ticket) {
+            self.wake_openers();
+        }
+    }
+
+    /// How many streams may be opened now, as far as the peer and the out buffer are concerned.
+    fn free(&self) -> usize {
+        let Some(peer) = &self.peer else { return 0 };
+        let opened = self.streams.len() - self.peer_streams as usize;
+        let room = ROOM_FOR_SMALL.saturating_sub(self.out.len()).div_ceil(USUAL_HEAD);
+        (peer.max_streams as usize).saturating_sub(opened).min(room)
+    }
+
+    pub(super) fn wake_openers(&mut self) {
+        self.openers.wake(self.free());
     }
 
     /// Ids count up and begin again after four billion; one still in use then is passed by.
@@ -95,6 +118,7 @@ impl Connection {
         cx: &Context<'_>,
     ) -> Poll<Result<Bytes, StreamError>> {
         if let Some(head) = self.streams.get_mut(&id).and_then(|s| s.inbound.pop_head()) {
+            self.buffered -= head.len();
             return Poll::Ready(Ok(head));
         }
         let stream = match self.live(id) {
@@ -116,7 +140,7 @@ impl Connection {
     ) -> Poll<Option<Result<Bytes, StreamError>>> {
         let Some(stream) = self.streams.get_mut(&id) else { return Poll::Ready(None) };
         if let Some(chunk) = stream.inbound.pop_data() {
-            self.buffered = self.buffered.saturating_sub(chunk.len());
+            self.buffered -= chunk.len();
             self.taken(id, chunk.len());
             return Poll::Ready(Some(Ok(chunk)));
         }
@@ -146,7 +170,9 @@ impl Connection {
 
     /// The trailers, once DATA has come to its end.
     pub(crate) fn take_trailers(&mut self, id: u32) -> Option<Bytes> {
-        self.streams.get_mut(&id)?.inbound.pop_trailers()
+        let trailers = self.streams.get_mut(&id)?.inbound.pop_trailers()?;
+        self.buffered -= trailers.len();
+        Some(trailers)
     }
 
     /// Whether nothing is left to read on the stream, and nothing more will come.
@@ -161,37 +187,54 @@ impl Connection {
         wanted: usize,
         cx: &Context<'_>,
     ) -> Poll<Result<usize, StreamError>> {
-        let (out, turn) = (self.out.len(), self.turn);
+        let (out, turn, line) = (self.out.len(), self.turn, self.queue.has_bulky());
+        let closing = self.closing.is_some();
         let stream = match self.live(id) {
             Ok(stream) => stream,
             Err(error) => return Poll::Ready(Err(error)),
         };
         stream.writer.register(cx);
-        if stream.credit == 0 {
+        if stream.credit == 0 || closing {
             return Poll::Pending;
         }
-        let room = if stream.sent < YOUNG { ROOM_FOR_SMALL } else { ROOM };
-        let size = stream
-            .quantum(turn, QUANTUM)
-            .min(room.saturating_sub(out))
-            .min(stream.credit)
-            .min(wanted);
-        if size > 0 {
+        let young = YOUNG.saturating_sub(stream.sent).min(ROOM_FOR_SMALL.saturating_sub(out));
+        let room = match line && stream.called_in != turn {
+            // Those that wait come first.
+            true => young,
+            false => young.max(ROOM.saturating_sub(out)),
+        };
+        let size = stream.quantum(turn, QUANTUM).min(room).min(stream.credit).min(wanted);
+        if size > 0 || wanted == 0 {
             return Poll::Ready(Ok(size));
         }
-        if !std::mem::replace(&mut stream.queued, true) {
-            self.queue.push_back(id);
-            self.driver.wake();
-        }
+        self.enqueue(id);
         Poll::Pending
+    }
+
+    fn enqueue(&mut self, id: u32) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if std::mem::replace(&mut stream.queued, true) {
+            return;
+        }
+        match stream.sent < YOUNG {
+            true => self.queue.push_small(id),
+            false => self.queue.push_bulky(id, stream.called_in == self.turn && stream.used == 0),
+        }
+        self.driver.wake();
+    }
+
+    /// Whether END was sent.
+    pub(crate) fn is_ended(&self, id: u32) -> bool {
+        self.streams.get(&id).is_none_or(|stream| stream.ended)
     }
 
     /// Sends DATA, no more than [`Self::poll_reserve`] has just allowed.
     pub(crate) fn send_data(&mut self, id: u32, data: &[u8], end: bool) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        if stream.failure.is_some() {
+        if stream.failure.is_some() || stream.ended {
             return;
         }
+        self.queue.served(id);
         stream.credit = stream.credit.saturating_sub(data.len());
         stream.sent += data.len();
         stream.used += data.len();
@@ -236,15 +279,20 @@ impl Connection {
         end: bool,
         cx: &Context<'_>,
     ) -> Poll<Result<(), StreamError>> {
-        if let Err(error) = self.live(id) {
-            return Poll::Ready(Err(error));
+        let full = self.out.len() >= ROOM_FOR_SMALL || self.closing.is_some();
+        let stream = match self.live(id) {
+            Ok(stream) => stream,
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        if full {
+            stream.writer.register(cx);
+            self.enqueue(id);
+            return Poll::Pending;
         }
-        if self.out.len() >= ROOM_FOR_SMALL {
-            return self.wait(cx);
+        if stream.ended {
+            return Poll::Ready(Ok(()));
         }
-        if let Some(stream) = self.streams.get_mut(&id) {
-            stream.ended |= end;
-        }
+        stream.ended = end;
         self.out.put_frame(kind, id, end, section.payload());
         self.driver.wake();
         Poll::Ready(Ok(()))
@@ -267,7 +315,7 @@ impl Connection {
         if stream.is_over() {
             return;
         }
-        self.buffered = self.buffered.saturating_sub(stream.fail(StreamError::Reset(code)));
+        self.buffered -= stream.fail(StreamError::Reset(code));
         self.out.put_reset(id, code);
         self.driver.wake();
     }
@@ -282,7 +330,7 @@ impl Connection {
         } else {
             // The answer to a request may be sent to its end without reading the rest of it.
             stream.discards = true;
-            self.buffered = self.buffered.saturating_sub(stream.inbound.clear());
+            self.buffered -= stream.inbound.clear();
         }
         self.release(id);
     }
@@ -316,25 +364,26 @@ impl Connection {
 
     fn remove(&mut self, id: u32) {
         let Some(stream) = self.streams.remove(&id) else { return };
-        self.buffered = self.buffered.saturating_sub(stream.inbound.len());
+        if stream.queued || stream.called_in == self.turn {
+            self.queue.remove(id);
+        }
+        self.buffered -= stream.inbound.len();
         self.spare_credit += stream.inbound.window.growth(self.limits.initial_credit);
         if !self.side.opens(id) {
             self.peer_streams -= 1;
         }
-        if !self.waiting.is_empty() {
-            self.wake_waiting();
-        }
+        self.wake_openers();
         if self.is_drained() {
             self.changed();
         }
     }
 
-    /// Wakes the next streams that wait for room.
-    pub(super) fn wake_queue(&mut self) {
-        for _ in 0..WAKE_AT_ONCE {
-            let Some(id) = self.queue.pop_front() else { return };
+    /// Gives the next streams that wait for room their turn.
+    pub(super) fn call_queue(&mut self) {
+        for id in self.queue.call() {
             if let Some(stream) = self.streams.get_mut(&id) {
                 stream.queued = false;
+                stream.called_in = self.turn;
                 stream.writer.wake();
             }
         }
@@ -347,12 +396,5 @@ impl Connection {
             Some(error) => Err(error.clone()),
             None => Ok(stream),
         }
-    }
-
-    fn wait<T>(&mut self, cx: &Context<'_>) -> Poll<T> {
-        if self.waiting.back().is_none_or(|last| !last.will_wake(cx.waker())) {
-            self.waiting.push_back(cx.waker().clone());
-        }
-        Poll::Pending
     }
 }

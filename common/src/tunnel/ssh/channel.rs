@@ -45,11 +45,7 @@ impl<M: Message> SshChannel<M> {
 
     /// Carries a tunnel on `channel` of the connection of `link`, as if read from the beginning
     /// with `first`. Reads as ended once `end` is cancelled.
-    pub fn new(
-        channel: Channel<M>,
-        link: Link,
-        end: CancellationToken,
-    ) -> (Self, Returned<M>) {
+    pub fn new(channel: Channel<M>, link: Link, end: CancellationToken) -> (Self, Returned<M>) {
         let (owner, returned) = oneshot::channel();
         let channel = Self {
             stream: Some(channel.into_stream()),

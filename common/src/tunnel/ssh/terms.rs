@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use russh::keys::{Algorithm, EcdsaCurve, PrivateKey};
-use russh::{Limits, MethodKind, MethodSet, Preferred, SshId, cipher, client, compression, kex, mac, server};
+use russh::{
+    Limits, MethodKind, MethodSet, Preferred, SshId, cipher, client, compression, kex, mac, server,
+};
 
 use crate::keys::{AuthorizedKeys, KeysError, Reloaded, SshClientKeys, SshServerKeys};
 

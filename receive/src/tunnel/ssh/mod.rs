@@ -96,8 +96,7 @@ impl SshConnector {
             Err(russh::Error::RequestDenied) => return Err(self.denied()),
             Err(error) => return Err(error.to_string()),
         }
-        let peer =
-            Peer { address: address.to_string(), names: vec![self.url.place.host.clone()] };
+        let peer = Peer { address: address.to_string(), names: vec![self.url.place.host.clone()] };
         Ok(Forwarding { handle, link, _cut: cut, channels, peer })
     }
 
@@ -204,7 +203,11 @@ impl Forwarding {
     async fn end_after(self, tunnel: Returned<Msg>) {
         tunnel.wait().await;
         let leave = async {
-            if self.handle.disconnect(Disconnect::ByApplication, "the tunnel ended", "").await.is_ok()
+            if self
+                .handle
+                .disconnect(Disconnect::ByApplication, "the tunnel ended", "")
+                .await
+                .is_ok()
             {
                 let _ = self.handle.await;
             }

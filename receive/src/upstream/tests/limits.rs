@@ -43,7 +43,7 @@ async fn a_silent_target_times_out() {
         world.send(streaming(Method::POST)).await,
         Err(ProxyError::HttpResponseTimeout { .. })
     ));
-    world.until_connections(0).await;
+    world.until_none_is_free().await;
 }
 
 #[tokio::test(flavor = "local")]

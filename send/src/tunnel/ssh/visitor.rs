@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
+use russh::server::{
+    Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey,
+};
 use russh::{Channel, ChannelId, Error, Pty};
 use tokio::sync::watch;
 use tunnel_common::keys::{AuthorizedKeys, KnownHosts};
@@ -149,9 +151,8 @@ impl Handler for Visitor {
     ) -> Result<bool, Error> {
         Ok(self.progress.send_if_modified(|progress| {
             let asked = progress.forward.as_ref();
-            let same = asked.is_some_and(|asked| {
-                asked.address == address && u32::from(asked.port) == port
-            });
+            let same = asked
+                .is_some_and(|asked| asked.address == address && u32::from(asked.port) == port);
             if same {
                 progress.forward = None;
             }

@@ -52,10 +52,12 @@ impl Body for Channel {
 
 /// A megabyte in blocks that say whose they are and which, so that no two blocks are equal.
 pub fn filled(mapping: &str, number: usize) -> Bytes {
-    let block = |index| format!("{mapping} {number} {index:<1024}").into_bytes();
-    let mut bytes = (0..1024).map(block).collect::<Vec<_>>().concat();
-    bytes.truncate(1 << 20);
-    bytes.into()
+    let block = |index| {
+        let mut block = format!("{mapping} {number} {index} ").into_bytes();
+        block.resize(1024, b'.');
+        block
+    };
+    (0..1024).map(block).collect::<Vec<_>>().concat().into()
 }
 
 /// A block of 64 KiB.

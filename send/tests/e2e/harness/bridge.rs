@@ -1,7 +1,7 @@
 //! A bridge: the ends and what they share.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
@@ -53,18 +53,18 @@ impl Bridge {
 
     /// Maps the next port to `origin`.
     pub fn route(self, name: &str, origin: &Origin) -> Self {
-        self.target(name, &format!("http://{}", origin.address()), json!({}))
+        self.target(name, &format!("http://{}", origin.address()), &json!({}))
     }
 
     /// Maps the next port to any target; `more` are further fields of the mapping.
-    pub fn target(mut self, name: &str, target: &str, more: Value) -> Self {
+    pub fn target(mut self, name: &str, target: &str, more: &Value) -> Self {
         self.mappings.add(name, target, more, false);
         self
     }
 
     /// A mapping that only `tunnel-send` has.
     pub fn only_in_send(mut self, name: &str) -> Self {
-        self.mappings.add(name, "http://nowhere.invalid", json!({}), true);
+        self.mappings.add(name, "http://nowhere.invalid", &json!({}), true);
         self
     }
 
@@ -201,7 +201,7 @@ impl Running {
             format!("--admin={}", place.port(0)),
         ];
         flags.extend(transport.send_flags(place, self.receive_places.len()));
-        flags.extend(common_flags(self.mappings.send_file(), self.keys().join("send")));
+        flags.extend(common_flags(&self.mappings.send_file(), &self.keys().join("send")));
         flags.extend(self.send_flags.iter().cloned());
         let args = SendArgs::try_parse_from(flags).unwrap();
         log(&args);
@@ -215,7 +215,7 @@ impl Running {
         let mut flags = vec!["tunnel-receive".to_owned(), "--admin=127.0.0.1:0".to_owned()];
         let place = &self.receive_places[index];
         flags.extend(transport.receive_flags(index, place, &self.places));
-        flags.extend(common_flags(self.mappings.receive_file(), self.keys().join("receive")));
+        flags.extend(common_flags(&self.mappings.receive_file(), &self.keys().join("receive")));
         let args = ReceiveArgs::try_parse_from(flags).unwrap();
         let wires = self.wires.clone();
         let name = format!("receive {index} of {}", self.places[0].address);
@@ -255,7 +255,7 @@ impl Drop for Running {
 }
 
 /// What takes longer to drain than the harness waits is stuck.
-fn common_flags(config: PathBuf, keys: PathBuf) -> [String; 3] {
+fn common_flags(config: &Path, keys: &Path) -> [String; 3] {
     [
         format!("--config={}", config.display()),
         format!("--keys={}", keys.display()),

@@ -1,6 +1,6 @@
 //! An answer as an HTTP/1 caller sees it, read byte by byte without a library in between.
 
-use std::io::BufRead;
+use std::io::{BufRead, ErrorKind};
 
 /// An answer.
 #[derive(Clone, Debug, Default)]
@@ -87,10 +87,12 @@ pub fn fields(from: &mut impl BufRead) -> Vec<(String, String)> {
         .collect()
 }
 
-/// A line without its end; empty at the end of the stream.
+/// A line without its end; empty at the end of the stream, also where that is a reset.
 pub fn line(from: &mut impl BufRead) -> String {
     let mut line = Vec::new();
-    from.read_until(b'\n', &mut line).unwrap();
+    if let Err(error) = from.read_until(b'\n', &mut line) {
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+    }
     let text = String::from_utf8(line).unwrap();
     text.trim_end_matches(['\r', '\n']).to_owned()
 }

@@ -56,7 +56,9 @@ impl Transport {
     pub fn send_flags(self, place: &Place, receives: usize) -> Vec<String> {
         match self {
             Self::Grpc | Self::Memory => vec![tunnel("grpc", place)],
-            Self::Ssh | Self::SshRelay | Self::SshRekey | Self::SshClient => vec![tunnel("ssh", place)],
+            Self::Ssh | Self::SshRelay | Self::SshRekey | Self::SshClient => {
+                vec![tunnel("ssh", place)]
+            }
             Self::SshServer | Self::SshBoth => (0..receives)
                 .map(|number| format!("--tunnel-entry=http://{}", entry(place, number)))
                 .collect(),
@@ -68,9 +70,10 @@ impl Transport {
         match self {
             Self::Grpc | Self::Memory => sends.iter().map(|send| tunnel("grpc", send)).collect(),
             Self::Ssh | Self::SshRekey => sends.iter().map(|send| tunnel("ssh", send)).collect(),
-            Self::SshRelay => {
-                sends.iter().map(|send| format!("--tunnel=ssh://{}", send.port(RELAY_PORT))).collect()
-            }
+            Self::SshRelay => sends
+                .iter()
+                .map(|send| format!("--tunnel=ssh://{}", send.port(RELAY_PORT)))
+                .collect(),
             Self::SshServer => sends
                 .iter()
                 .map(|send| {

@@ -6,8 +6,8 @@
 
 use serde_json::Value;
 
-use crate::harness::{Bridge, Transport};
 use super::python;
+use crate::harness::{Bridge, Transport};
 
 #[test]
 fn ssh_audit_objects_to_nothing_else() {

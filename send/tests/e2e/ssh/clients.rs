@@ -8,8 +8,8 @@ use http::{HeaderMap, Request, Response, header};
 use http_body_util::BodyExt;
 use serde_json::json;
 
-use crate::harness::{Bridge, Dial, Http2, Origin, Socket, Transport, boxed, filled, full, run};
 use super::python;
+use crate::harness::{Bridge, Dial, Http2, Origin, Socket, Transport, boxed, filled, full, run};
 
 /// Fails unless what `client` makes carries HTTP/1.1, an upgrade, and gRPC, bytes unchanged.
 fn assert_full_tunnel(client: impl Fn(&Dial) -> Command + 'static) {
@@ -19,7 +19,7 @@ fn assert_full_tunnel(client: impl Fn(&Dial) -> Command + 'static) {
         .client(client)
         .route("web", &web)
         .route("chat", &chat)
-        .target("grpc", &h2c, json!({}))
+        .target("grpc", &h2c, &json!({}))
         .start();
     let data = filled("web", 1);
     let mut caller = bridge.call("web");
@@ -61,7 +61,9 @@ fn web() -> Origin {
 
 fn echo(mut socket: Socket) {
     if socket.head().is_some() {
-        socket.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\n");
+        socket.send(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\n",
+        );
         for _ in 0..2 {
             let word = socket.read_exact(4);
             socket.send(word);

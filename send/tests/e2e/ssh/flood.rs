@@ -8,8 +8,8 @@ use tokio::time::timeout;
 use tunnel_common::tunnel::Acceptor;
 
 use super::clients::python;
-use crate::harness::{Bridge, Origin, Program, Transport, until};
 use super::pair::{LIMIT, Server};
+use crate::harness::{Bridge, Origin, Program, Transport, until};
 
 #[tokio::test(flavor = "local")]
 async fn a_thousand_unauthenticated_connections_hold_up_nobody() {
@@ -42,7 +42,8 @@ async fn a_thousand_unauthenticated_connections_hold_up_nobody() {
 #[tokio::test(flavor = "local")]
 async fn a_client_that_stops_half_way_is_cut() {
     let mut server = Server::start().await;
-    for begin in [&b""[..], b"SSH-2.0-x\r\n", b"SSH-2.0-x\r\n\xff\xff\xff\xff", b"SSH-2.0-x\r\n\0"] {
+    for begin in [&b""[..], b"SSH-2.0-x\r\n", b"SSH-2.0-x\r\n\xff\xff\xff\xff", b"SSH-2.0-x\r\n\0"]
+    {
         let mut tcp = TcpStream::connect(server.address()).await.unwrap();
         tcp.write_all(begin).await.unwrap();
         let mut said = Vec::new();

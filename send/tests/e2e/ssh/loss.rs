@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use crate::harness::{Bridge, Caller, Origin, Place, Relay, Transport, run, until};
 use super::pair::Server;
+use crate::harness::{Bridge, Caller, Origin, Place, Relay, Transport, run, until};
 
 /// How long a lost connection may stay unnoticed.
 const NOTICED: Duration = Duration::from_secs(3);

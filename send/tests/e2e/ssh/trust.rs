@@ -12,8 +12,8 @@ use tunnel_common::tunnel::ssh::Terms;
 use tunnel_common::tunnel::{Acceptor, Connector};
 use tunnel_receive::tunnel::ssh::SshConnector;
 
-use crate::harness::{Sshd, run};
 use super::pair::{LIMIT, Server, connector, generate};
+use crate::harness::{Sshd, run};
 
 #[tokio::test(flavor = "local")]
 async fn carries_bytes_of_a_proven_cluster() {
@@ -149,7 +149,9 @@ fn bad_key_files_are_told_with_their_line() {
         error.unwrap().to_string()
     };
     let error = problem("known_hosts", "\nnonsense\n");
-    assert!(error.ends_with("known_hosts: line 2: this is no host key: write \"HOST TYPE BASE64\""));
+    assert!(
+        error.ends_with("known_hosts: line 2: this is no host key: write \"HOST TYPE BASE64\"")
+    );
     let error = problem("id_ed25519", "no");
     assert!(error.contains("id_ed25519: this is no private key in OpenSSH's format"), "{error}");
     let locked = keys.path().join("locked");

@@ -1,0 +1,155 @@
+//! Where a message's body ends (RFC 9112 §6.3), decided so that no two servers can differ.
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, StatusCode, Version};
+
+use super::error::Http1Error;
+
+/// How the length of a body is known.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Framing {
+    /// In chunks, up to an empty one.
+    Chunked,
+    /// So many bytes.
+    Length(u64),
+    /// Up to the connection's end; responses only.
+    UntilClose,
+}
+
+impl Framing {
+    pub(super) const NONE: Self = Self::Length(0);
+
+    /// Refuses whatever two servers could read differently; RFC 9112 §6.1 and §6.3 allow that.
+    pub(super) fn of_request(headers: &HeaderMap, version: Version) -> Result<Self, Http1Error> {
+        let chunked = is_chunked(headers)?;
+        let length = content_length(headers)?;
+        match (chunked, length) {
+            (true, Some(_)) => {
+                Err(Http1Error::Malformed("Content-Length together with Transfer-Encoding"))
+            }
+            (true, None) if version == Version::HTTP_10 => {
+                Err(Http1Error::Malformed("Transfer-Encoding in HTTP/1.0"))
+            }
+            (true, None) => Ok(Self::Chunked),
+            (false, length) => Ok(Self::Length(length.unwrap_or(0))),
+        }
+    }
+
+    /// The framing of an answer to `method`. Its second part says whether the connection can be
+    /// used again after it: not where the message is one that attacks are made of.
+    pub(super) fn of_response(
+        method: &Method,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) -> Result<(Self, bool), Http1Error> {
+        let bodiless = status.is_informational()
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if bodiless || *method == Method::HEAD {
+            return Ok((Self::NONE, true));
+        }
+        let chunked = is_chunked(headers)?;
+        match (chunked, content_length(headers)?) {
+            (true, length) => Ok((Self::Chunked, length.is_none())),
+            (false, Some(length)) => Ok((Self::Length(length), true)),
+            (false, None) => Ok((Self::UntilClose, false)),
+        }
+    }
+}
+
+/// Only the one coding that every server reads alike.
+fn is_chunked(headers: &HeaderMap) -> Result<bool, Http1Error> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(false),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(true),
+        _ => Err(Http1Error::Malformed("a Transfer-Encoding other than chunked")),
+    }
+}
+
+/// Digits only, once: `+5`, `5, 5` and what overflows are read differently by different servers.
+fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Http1Error> {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (None, _) => Ok(None),
+        (Some(length), None) => match number(length) {
+            Some(length) => Ok(Some(length)),
+            None => Err(Http1Error::Malformed("a Content-Length that is no number")),
+        },
+        _ => Err(Http1Error::Malformed("several Content-Length fields")),
+    }
+}
+
+fn number(value: &HeaderValue) -> Option<u64> {
+    let digits = value.as_bytes();
+    let number = |sum: u64, digit: &u8| {
+        sum.checked_mul(10)?.checked_add(u64::from(digit.checked_sub(b'0').filter(|d| *d < 10)?))
+    };
+    if digits.is_empty() { None } else { digits.iter().try_fold(0, number) }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderName;
+
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let field = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        HeaderMap::from_iter(fields.iter().map(field))
+    }
+
+    #[test]
+    fn requests_with_one_reading() {
+        let of = |fields: &[_]| Framing::of_request(&headers(fields), Version::HTTP_11).ok();
+        assert_eq!(of(&[]), Some(Framing::NONE));
+        assert_eq!(of(&[("content-length", "0")]), Some(Framing::Length(0)));
+        assert_eq!(
+            of(&[("content-length", "18446744073709551615")]),
+            Some(Framing::Length(u64::MAX))
+        );
+        assert_eq!(of(&[("transfer-encoding", "Chunked")]), Some(Framing::Chunked));
+    }
+
+    #[test]
+    fn requests_with_several_readings_are_refused() {
+        let refused: &[&[(&str, &str)]] = &[
+            &[("content-length", "5"), ("transfer-encoding", "chunked")],
+            &[("content-length", "5"), ("content-length", "5")],
+            &[("content-length", "5, 5")],
+            &[("content-length", "+5")],
+            &[("content-length", "-5")],
+            &[("content-length", "")],
+            &[("content-length", "0x5")],
+            &[("content-length", "18446744073709551616")],
+            &[("transfer-encoding", "gzip, chunked")],
+            &[("transfer-encoding", "identity")],
+            &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+            &[("transfer-encoding", "xchunked")],
+            &[("transfer-encoding", "")],
+        ];
+        for fields in refused {
+            let fields: &[(&'static str, &'static str)] = fields;
+            assert!(Framing::of_request(&headers(fields), Version::HTTP_11).is_err(), "{fields:?}");
+        }
+        let chunked = headers(&[("transfer-encoding", "chunked")]);
+        assert!(Framing::of_request(&chunked, Version::HTTP_10).is_err());
+    }
+
+    #[test]
+    fn responses() {
+        let of = |method: Method, status: u16, fields: &[_]| {
+            let status = StatusCode::from_u16(status).unwrap();
+            Framing::of_response(&method, status, &headers(fields)).unwrap()
+        };
+        let five = [("content-length", "5")];
+        assert_eq!(of(Method::GET, 200, &five), (Framing::Length(5), true));
+        assert_eq!(of(Method::HEAD, 200, &five), (Framing::NONE, true));
+        assert_eq!(of(Method::GET, 204, &[]), (Framing::NONE, true));
+        assert_eq!(of(Method::GET, 304, &five), (Framing::NONE, true));
+        assert_eq!(of(Method::GET, 200, &[]), (Framing::UntilClose, false));
+        let both = [("content-length", "5"), ("transfer-encoding", "chunked")];
+        assert_eq!(of(Method::GET, 200, &both), (Framing::Chunked, false));
+    }
+}

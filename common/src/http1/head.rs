@@ -1,0 +1,273 @@
+//! Heads: from bytes, strictly, and back.
+
+use std::mem::MaybeUninit;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode, Uri, Version};
+use memchr::{memchr2_iter, memmem};
+
+use super::error::Http1Error;
+use super::{MAX_FIELDS, MAX_HEAD};
+
+/// Takes a request's head off `input`, once it is whole. `scanned` is how far earlier calls have
+/// looked for its end; it starts at 0.
+pub(super) fn take_request(
+    input: &mut BytesMut,
+    scanned: &mut usize,
+) -> Result<Option<Parts>, Http1Error> {
+    // RFC 9112 §2.2: an empty line before the request is ignored.
+    while input.starts_with(b"\r\n") && *scanned == 0 {
+        input.advance(2);
+    }
+    // What begins so is no method, and may never have an end: TLS, most of all.
+    if input.first().is_some_and(|byte| !byte.is_ascii_graphic() && *byte != b'\r') {
+        return Err(Http1Error::Malformed("not a request"));
+    }
+    let Some(head) = take_section(input, scanned)? else { return Ok(None) };
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut parsed = httparse::Request::new(&mut []);
+    parsed.parse_with_uninit_headers(&head, &mut fields).map_err(refused)?;
+    let (method, target) = (parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default());
+    let mut request = Request::new(());
+    *request.method_mut() =
+        Method::from_bytes(method.as_bytes()).map_err(|_| Http1Error::Malformed("a bad method"))?;
+    *request.uri_mut() = uri(&head, target)?;
+    *request.version_mut() = version(parsed.version);
+    *request.headers_mut() = header_map(&head, parsed.headers)?;
+    Ok(Some(request.into_parts().0))
+}
+
+/// Takes a response's head off `input`, once it is whole. `scanned` as in [`take_request`].
+pub(super) fn take_response(
+    input: &mut BytesMut,
+    scanned: &mut usize,
+) -> Result<Option<Response<()>>, Http1Error> {
+    const START: &[u8] = b"HTTP/1.";
+    let len = input.len().min(START.len());
+    if input.get(..len) != START.get(..len) {
+        return Err(Http1Error::Malformed("not a response"));
+    }
+    let Some(head) = take_section(input, scanned)? else { return Ok(None) };
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut parsed = httparse::Response::new(&mut []);
+    httparse::ParserConfig::default()
+        .parse_response_with_uninit_headers(&mut parsed, &head, &mut fields)
+        .map_err(refused)?;
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::from_u16(parsed.code.unwrap_or_default())
+        .map_err(|_| Http1Error::Malformed("a bad status"))?;
+    *response.version_mut() = version(parsed.version);
+    *response.headers_mut() = header_map(&head, parsed.headers)?;
+    Ok(Some(response))
+}
+
+/// Takes everything up to and with the next empty line off `input`, once that is there. Refuses
+/// line breaks that are not CRLF: what some servers take for one, others do not (RFC 9112 §2.2).
+pub(super) fn take_section(
+    input: &mut BytesMut,
+    scanned: &mut usize,
+) -> Result<Option<Bytes>, Http1Error> {
+    let from = scanned.saturating_sub(3);
+    let found = memmem::find(input.get(from..).unwrap_or_default(), b"\r\n\r\n");
+    let Some(end) = found.map(|at| from + at + 4) else {
+        *scanned = input.len();
+        return match input.len() <= MAX_HEAD {
+            true => Ok(None),
+            false => Err(Http1Error::HeadTooLarge),
+        };
+    };
+    if end > MAX_HEAD {
+        return Err(Http1Error::HeadTooLarge);
+    }
+    *scanned = 0;
+    let section = Bytes::copy_from_slice(input.get(..end).unwrap_or_default());
+    input.advance(end);
+    match has_only_whole_line_breaks(&section) {
+        true => Ok(Some(section)),
+        false => Err(Http1Error::Malformed("a line break that is not CRLF")),
+    }
+}
+
+fn has_only_whole_line_breaks(section: &[u8]) -> bool {
+    let mut breaks = memchr2_iter(b'\r', b'\n', section);
+    while let Some(at) = breaks.next() {
+        if section.get(at..at + 2) != Some(b"\r\n") || breaks.next() != Some(at + 1) {
+            return false;
+        }
+    }
+    true
+}
+
+/// The fields of a section without a first line, as trailers are.
+pub(super) fn fields(section: &Bytes) -> Result<HeaderMap, Http1Error> {
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    match httparse::parse_headers(section, &mut fields).map_err(refused)? {
+        httparse::Status::Complete((_, fields)) => header_map(section, fields),
+        httparse::Status::Partial => Err(Http1Error::Malformed("bad trailers")),
+    }
+}
+
+fn refused(error: httparse::Error) -> Http1Error {
+    Http1Error::Malformed(match error {
+        httparse::Error::TooManyHeaders => return Http1Error::HeadTooLarge,
+        httparse::Error::HeaderName => "a bad field name",
+        httparse::Error::HeaderValue => "a bad field value",
+        httparse::Error::NewLine => "a bad line break",
+        httparse::Error::Status => "a bad status",
+        httparse::Error::Token => "a bad method or target",
+        httparse::Error::Version => "a bad HTTP version",
+    })
+}
+
+fn uri(head: &Bytes, target: &str) -> Result<Uri, Http1Error> {
+    // A fragment is not part of a target (RFC 9112 §3.2); the URI type would drop it silently.
+    if target.contains('#') {
+        return Err(Http1Error::Malformed("a fragment in the target"));
+    }
+    Uri::from_maybe_shared(head.slice_ref(target.as_bytes()))
+        .map_err(|_| Http1Error::Malformed("a bad target"))
+}
+
+fn version(minor: Option<u8>) -> Version {
+    match minor {
+        Some(0) => Version::HTTP_10,
+        _ => Version::HTTP_11,
+    }
+}
+
+/// Values are slices of the head: no allocation for each.
+fn header_map(head: &Bytes, fields: &[httparse::Header<'_>]) -> Result<HeaderMap, Http1Error> {
+    let mut headers = HeaderMap::with_capacity(fields.len() + 4);
+    for field in fields {
+        let name = HeaderName::from_bytes(field.name.as_bytes())
+            .map_err(|_| Http1Error::Malformed("a bad field name"))?;
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value))
+            .map_err(|_| Http1Error::Malformed("a bad field value"))?;
+        headers.try_append(name, value).map_err(|_| Http1Error::HeadTooLarge)?;
+    }
+    Ok(headers)
+}
+
+/// Writes a request's first line and fields, without the empty line that ends a head.
+pub(super) fn put_request(out: &mut BytesMut, parts: &Parts) {
+    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    out.reserve(64 + target.len() + parts.headers.len() * 48);
+    out.put_slice(parts.method.as_str().as_bytes());
+    out.put_u8(b' ');
+    out.put_slice(target.as_bytes());
+    out.put_slice(b" HTTP/1.1\r\n");
+    put_fields(out, &parts.headers);
+}
+
+/// Writes a response's first line and fields, without the empty line that ends a head.
+pub(super) fn put_response(out: &mut BytesMut, status: StatusCode, headers: &HeaderMap) {
+    out.reserve(64 + headers.len() * 48);
+    out.put_slice(b"HTTP/1.1 ");
+    out.put_slice(status.as_str().as_bytes());
+    out.put_u8(b' ');
+    out.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.put_slice(b"\r\n");
+    put_fields(out, headers);
+}
+
+pub(super) fn put_fields(out: &mut BytesMut, headers: &HeaderMap) {
+    for (name, value) in headers {
+        out.put_slice(name.as_str().as_bytes());
+        out.put_slice(b": ");
+        out.put_slice(value.as_bytes());
+        out.put_slice(b"\r\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn request(text: &[u8]) -> Result<Option<Parts>, Http1Error> {
+        take_request(&mut BytesMut::from(text), &mut 0)
+    }
+
+    #[test]
+    fn reads_a_request_in_any_pieces() {
+        let text = b"\r\nPOST //a/..;/%2F? HTTP/1.1\r\nHost: x\r\nCookie: a\r\nCookie: b\r\nX: \xe9 \t\r\n\r\nbody";
+        for step in 1..text.len() {
+            let (mut input, mut scanned) = (BytesMut::new(), 0);
+            let mut pieces = text.chunks(step);
+            let parts = loop {
+                if let Some(parts) = take_request(&mut input, &mut scanned).unwrap() {
+                    break parts;
+                }
+                input.extend_from_slice(pieces.next().unwrap());
+            };
+            assert_eq!(parts.method, Method::POST);
+            assert_eq!(parts.uri.to_string(), "//a/..;/%2F?");
+            assert_eq!(parts.headers["x"].as_bytes(), b"\xe9");
+            assert_eq!(parts.headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a", "b"]);
+        }
+    }
+
+    #[test]
+    fn refuses_heads_that_servers_read_differently() {
+        let refused: &[&[u8]] = &[
+            b"GET / HTTP/1.1\nHost: x\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: x\nA: b\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: x\rA: b\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: x\r\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost : x\r\n\r\n",
+            b"GET / HTTP/1.1\r\n Host: x\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: x\r\n folded\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: x\0y\r\n\r\n",
+            b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
+            b"GET / HTTP/1.1\r\n: empty\r\n\r\n",
+            b"GET  / HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"GET /  HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"GET /a b HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"GET /#f HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"GET / HTTP/2.0\r\nHost: x\r\n\r\n",
+            b"GET / HTTP/1.2\r\nHost: x\r\n\r\n",
+            b"GET / http/1.1\r\nHost: x\r\n\r\n",
+            b"GET /\r\nHost: x\r\n\r\n",
+            b"G@T / HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"\x16\x03\x01\x02\x00\r\n\r\n",
+        ];
+        for text in refused {
+            assert!(request(text).is_err(), "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn refuses_heads_over_the_limits() {
+        let long = [b"GET / HTTP/1.1\r\nx: ".as_slice(), &[b'a'; MAX_HEAD], b"\r\n\r\n"].concat();
+        assert!(matches!(request(&long), Err(Http1Error::HeadTooLarge)));
+        let endless = [b"GET / HTTP/1.1\r\nx: ".as_slice(), &[b'a'; MAX_HEAD]].concat();
+        assert!(matches!(request(&endless), Err(Http1Error::HeadTooLarge)));
+        let many = ["GET / HTTP/1.1\r\n", &"a: b\r\n".repeat(MAX_FIELDS + 1), "\r\n"].concat();
+        assert!(matches!(request(many.as_bytes()), Err(Http1Error::HeadTooLarge)));
+    }
+
+    #[test]
+    fn a_response_reads_back_as_it_was_written() {
+        let mut headers = HeaderMap::new();
+        headers.append("set-cookie", HeaderValue::from_static("a"));
+        headers.append("set-cookie", HeaderValue::from_static("b"));
+        let mut out = BytesMut::new();
+        put_response(&mut out, StatusCode::NOT_FOUND, &headers);
+        out.put_slice(b"\r\nrest");
+        let read = take_response(&mut out, &mut 0).unwrap().unwrap();
+        assert_eq!((read.status(), read.headers()), (StatusCode::NOT_FOUND, &headers));
+        assert_eq!(&out[..], b"rest");
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = request(&text);
+            let _ = request(&[b"GET / HTTP/1.1\r\n".as_slice(), &text, b"\r\n\r\n"].concat());
+            let _ = take_response(&mut BytesMut::from(&text[..]), &mut 0);
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! The server's side of a connection: one request after the other, strictly read.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{self, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body::Body;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Sleep};
+
+use super::body::RequestBody;
+use super::client::names_close;
+use super::error::Http1Error;
+use super::framing::Framing;
+use super::head;
+use super::sending::{Encoding, Sending};
+use super::stream::Stream;
+use super::switched::Switched;
+use super::wire::{LARGE, SMALL, Wire};
+use crate::drain::Drain;
+use crate::switch;
+
+/// How long a caller may leave a connection unused, the first request's wait included.
+const IDLE: Duration = Duration::from_secs(120);
+
+/// How long the head of a request may take to arrive once it has begun.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a caller may have sent beyond its request before it is read no further.
+const MAX_AHEAD: usize = SMALL;
+
+/// How long, and how much, a caller is listened to after the last answer: closing at once would
+/// reset the connection, and the answer could be lost with it (RFC 9112 §9.6).
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// What a service answers.
+pub enum Answer<B, Io> {
+    /// A response.
+    Response(Response<B>),
+    /// 101, and the other end of what the connection becomes.
+    Switched(Response<()>, Io),
+}
+
+/// How a connection ended.
+pub enum End {
+    /// It is closed.
+    Closed,
+    /// The caller speaks HTTP/2; nothing was answered yet.
+    Http2(Switched),
+}
+
+/// Serves the requests of one connection. `refuse` makes the reply to one that is not HTTP/1.1 as
+/// all servers read it. Ends after the request in flight when `drain` is asked.
+pub async fn serve<S, F, B, Io>(
+    stream: Stream,
+    service: S,
+    refuse: impl Fn(&Http1Error) -> Response<B>,
+    drain: &Drain,
+) -> Result<End, Http1Error>
+where
+    S: Fn(Request<RequestBody>) -> F,
+    F: Future<Output = Answer<B, Io>>,
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    Io: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut asked = pin!(drain.asked());
+    let mut connection = Connection {
+        wire: Rc::new(RefCell::new(Wire::new(stream, BytesMut::new()))),
+        deadline: Instant::now() + IDLE,
+        sleep: Box::pin(tokio::time::sleep(IDLE)),
+        scanned: 0,
+        is_first: true,
+    };
+    loop {
+        let next = poll_fn(|cx| {
+            let next = connection.poll_head(cx);
+            match next.is_pending() && connection.is_unused() && asked.as_mut().poll(cx).is_ready()
+            {
+                true => Poll::Ready(Ok(Next::End)),
+                false => next,
+            }
+        });
+        let parts = match next.await {
+            Ok(Next::Request(parts)) => parts,
+            Ok(Next::End) => return Ok(End::Closed),
+            Ok(Next::Http2) => return Ok(End::Http2(connection.into_switched()?)),
+            Err(error) => {
+                if !matches!(error, Http1Error::Io(_) | Http1Error::Ended(_)) {
+                    connection.send(refuse(&error), &Caller::LAST).await?;
+                    connection.linger().await;
+                }
+                return Err(error);
+            }
+        };
+        let caller = Caller::of(&parts);
+        let request = Request::from_parts(parts, RequestBody(Rc::clone(&connection.wire)));
+        match connection.answer(service(request)).await? {
+            Answer::Response(response) => {
+                let caller =
+                    Caller { keep_alive: caller.keep_alive && !drain.is_asked(), ..caller };
+                if !connection.send(response, &caller).await? {
+                    connection.linger().await;
+                    return Ok(End::Closed);
+                }
+            }
+            Answer::Switched(response, other) => {
+                connection.send_switch(&response).await?;
+                switch::join(connection.into_switched()?, other).await;
+                return Ok(End::Closed);
+            }
+        }
+    }
+}
+
+/// What an answer must know of its request.
+#[derive(Clone, Copy)]
+struct Caller {
+    version: Version,
+    is_head: bool,
+    keep_alive: bool,
+}
+
+impl Caller {
+    const LAST: Self = Self { version: Version::HTTP_11, is_head: false, keep_alive: false };
+
+    fn of(parts: &Parts) -> Self {
+        let headers = &parts.headers;
+        let keep_alive = match parts.version {
+            Version::HTTP_10 => headers
+                .get(header::CONNECTION)
+                .is_some_and(|option| option.as_bytes().eq_ignore_ascii_case(b"keep-alive")),
+            _ => !names_close(headers),
+        };
+        Self { version: parts.version, is_head: parts.method == Method::HEAD, keep_alive }
+    }
+}
+
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
+enum Next {
+    Request(Parts),
+    Http2,
+    End,
+}
+
+struct Connection {
+    wire: Rc<RefCell<Wire>>,
+    /// When the caller is given up, unless something comes.
+    deadline: Instant,
+    /// One timer for the connection's life, set anew as rarely as possible.
+    sleep: Pin<Box<Sleep>>,
+    scanned: usize,
+    is_first: bool,
+}
+
+impl Connection {
+    fn is_unused(&self) -> bool {
+        self.wire.borrow().input.is_empty()
+    }
+
+    fn set_deadline(&mut self, after: Duration) {
+        self.deadline = Instant::now() + after;
+        if self.deadline < self.sleep.deadline() {
+            self.sleep.as_mut().reset(self.deadline);
+        }
+    }
+
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.sleep.as_mut().poll(cx));
+            if self.deadline <= self.sleep.deadline() {
+                return Poll::Ready(());
+            }
+            self.sleep.as_mut().reset(self.deadline);
+        }
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, Http1Error>> {
+        let shared = Rc::clone(&self.wire);
+        let wire = &mut *shared.borrow_mut();
+        loop {
+            if self.is_first {
+                match http2_preface(&wire.input) {
+                    Some(true) => return Poll::Ready(Ok(Next::Http2)),
+                    Some(false) => self.is_first = false,
+                    None => {}
+                }
+            }
+            if !self.is_first
+                && let Some(parts) = head::take_request(&mut wire.input, &mut self.scanned)?
+            {
+                wire.decoder = Framing::of_request(&parts.headers, parts.version)?.into();
+                wire.expects_continue = expects_continue(&parts) && !wire.decoder.is_done();
+                return Poll::Ready(Ok(Next::Request(parts)));
+            }
+            let was_unused = wire.input.is_empty();
+            match wire.poll_fill(SMALL, cx)? {
+                Poll::Ready(0) if was_unused => return Poll::Ready(Ok(Next::End)),
+                Poll::Ready(0) => return Poll::Ready(Err(Http1Error::Ended("inside a head"))),
+                Poll::Ready(_) if was_unused => self.set_deadline(HEAD_TIMEOUT),
+                Poll::Ready(_) => {}
+                Poll::Pending => {
+                    ready!(self.poll_deadline(cx));
+                    return Poll::Ready(match was_unused {
+                        true => Ok(Next::End),
+                        false => Err(Http1Error::TimedOut),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Awaits the answer, as long as the caller is there.
+    async fn answer<T>(&self, answer: impl Future<Output = T>) -> Result<T, Http1Error> {
+        let mut answer = pin!(answer);
+        poll_fn(|cx| match answer.as_mut().poll(cx) {
+            Poll::Ready(answer) => Poll::Ready(Ok(answer)),
+            Poll::Pending => {
+                // An informational response may have been left here.
+                let _ = self.wire.borrow_mut().poll_flush(cx)?;
+                self.poll_gone(cx).map(Err)
+            }
+        })
+        .await
+    }
+
+    /// Resolves when the caller hangs up; it is listened to once its request was read.
+    fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<Http1Error> {
+        let wire = &mut *self.wire.borrow_mut();
+        if !wire.decoder.is_done() {
+            wire.watcher = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        while wire.input.len() < MAX_AHEAD {
+            match ready!(wire.poll_fill(SMALL, cx)) {
+                Ok(0) => return Poll::Ready(Http1Error::Ended("before its answer")),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(error.into()),
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Sends a response, as long as the caller is there. Returns whether another request may come.
+    async fn send<B>(&mut self, response: Response<B>, caller: &Caller) -> Result<bool, Http1Error>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (mut parts, body) = response.into_parts();
+        let bodiless = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let encoding = match bodiless || caller.is_head {
+            true => Encoding::None,
+            false => {
+                Encoding::choose(&mut parts.headers, &body, caller.version == Version::HTTP_11)
+            }
+        };
+        let keep_alive = caller.keep_alive && encoding != Encoding::UntilClose;
+        let option = match (keep_alive, caller.version) {
+            (true, Version::HTTP_10) => Some(HeaderValue::from_static("keep-alive")),
+            (true, _) => None,
+            (false, _) => Some(HeaderValue::from_static("close")),
+        };
+        option.into_iter().for_each(|option| {
+            parts.headers.insert(header::CONNECTION, option);
+        });
+        {
+            let out = &mut *self.wire.borrow_mut();
+            // A caller that still waits to be asked for its body learns the outcome instead.
+            out.expects_continue = false;
+            head::put_response(out.output(), parts.status, &parts.headers);
+            out.output().extend_from_slice(b"\r\n");
+        }
+        let body = pin!(body);
+        let mut sending = Sending::new(body, encoding);
+        poll_fn(|cx| match sending.poll(&self.wire, cx) {
+            Poll::Ready(sent) => Poll::Ready(sent),
+            Poll::Pending => self.poll_gone(cx).map(Err),
+        })
+        .await?;
+        self.set_deadline(if self.is_unused() { IDLE } else { HEAD_TIMEOUT });
+        Ok(keep_alive && self.wire.borrow().decoder.is_done())
+    }
+
+    async fn send_switch(&mut self, response: &Response<()>) -> Result<(), Http1Error> {
+        {
+            let out = &mut *self.wire.borrow_mut();
+            head::put_response(out.output(), response.status(), response.headers());
+            out.output().extend_from_slice(b"\r\n");
+        }
+        poll_fn(|cx| self.wire.borrow_mut().poll_flush(cx)).await?;
+        Ok(())
+    }
+
+    /// Says that no more comes, and lets the caller read it.
+    async fn linger(&mut self) {
+        let wire = &self.wire;
+        let listen = async {
+            poll_fn(|cx| Pin::new(&mut wire.borrow_mut().stream).poll_shutdown(cx)).await?;
+            let mut left = LINGER_BYTES;
+            while left > 0 {
+                wire.borrow_mut().input.clear();
+                match poll_fn(|cx| wire.borrow_mut().poll_fill(LARGE, cx)).await? {
+                    0 => break,
+                    len => left = left.saturating_sub(len),
+                }
+            }
+            io::Result::Ok(())
+        };
+        // Whatever comes of it, the connection is closed after it.
+        let _ = tokio::time::timeout(LINGER, listen).await;
+    }
+
+    fn into_switched(self) -> Result<Switched, Http1Error> {
+        let wire = Rc::into_inner(self.wire).map(RefCell::into_inner);
+        // A service that keeps a request's body after it has switched protocols keeps the reader.
+        let wire = wire.ok_or(Http1Error::Malformed("a body beyond a switch of protocols"))?;
+        Ok(Switched::new(wire.input, wire.stream))
+    }
+}
+
+/// Whether the connection begins as HTTP/2 does (RFC 9113 §3.4); `None` if that is still open.
+fn http2_preface(input: &[u8]) -> Option<bool> {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let len = input.len().min(PREFACE.len());
+    match input.get(..len) == PREFACE.get(..len) {
+        true if len == PREFACE.len() => Some(true),
+        true => None,
+        false => Some(false),
+    }
+}
+
+fn expects_continue(parts: &Parts) -> bool {
+    let expect = parts.headers.get(header::EXPECT);
+    parts.version == Version::HTTP_11
+        && expect.is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}

@@ -1,0 +1,161 @@
+//! A connection with its buffers, shared by whoever reads a body from it and whoever writes one.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::AsyncWrite;
+use tokio_util::io::poll_read_buf;
+
+use super::decoder::Decoder;
+use super::stream::Stream;
+
+/// What one read may bring while a head is awaited.
+pub(super) const SMALL: usize = 8 * 1024;
+
+/// What one read may bring of a body.
+pub(super) const LARGE: usize = 64 * 1024;
+
+/// Free buffers that are kept for reuse, of each size.
+const KEPT: usize = 32;
+
+/// Output up to this length is copied together; longer pieces are written from where they are.
+const COPY_BELOW: usize = 16 * 1024;
+
+thread_local! {
+    /// A connection holds a buffer only while there are bytes in it.
+    static FREE: RefCell<[Vec<BytesMut>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+}
+
+/// A connection and its buffers.
+pub(super) struct Wire {
+    pub(super) stream: Stream,
+    /// What was read and not used yet.
+    pub(super) input: BytesMut,
+    /// What is left of the message that is being read.
+    pub(super) decoder: Decoder,
+    /// The body's reader has to ask for it first (RFC 9110 §10.1.1).
+    pub(super) expects_continue: bool,
+    /// Waits for the end of the body that someone else reads.
+    pub(super) watcher: Option<Waker>,
+    output: BytesMut,
+    /// A large piece, to be written after `output`, and what comes after it.
+    piece: Bytes,
+    after: &'static [u8],
+}
+
+impl Wire {
+    pub(super) fn new(stream: Stream, input: BytesMut) -> Self {
+        Self {
+            stream,
+            input,
+            decoder: Decoder::Done,
+            expects_continue: false,
+            watcher: None,
+            output: BytesMut::new(),
+            piece: Bytes::new(),
+            after: b"",
+        }
+    }
+
+    /// Reads once, at most about `size` bytes. Yields how many came: 0 at the end.
+    pub(super) fn poll_fill(
+        &mut self,
+        size: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if self.input.capacity() - self.input.len() < size / 2 {
+            match self.input.is_empty() {
+                true => recycle(std::mem::replace(&mut self.input, buffer(size))),
+                false => self.input.reserve(size),
+            }
+        }
+        let filled = poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input);
+        if filled.is_pending() && self.input.is_empty() {
+            recycle(std::mem::take(&mut self.input));
+        }
+        filled
+    }
+
+    /// Where heads and small pieces are written to.
+    pub(super) fn output(&mut self) -> &mut BytesMut {
+        if self.output.capacity() == 0 {
+            self.output = buffer(SMALL);
+        }
+        &mut self.output
+    }
+
+    /// Adds a part of a body, and `after` it; only when [`Self::is_full`] is not.
+    pub(super) fn put_data(&mut self, data: Bytes, after: &'static [u8]) {
+        if data.len() < COPY_BELOW {
+            self.output().extend_from_slice(&data);
+            self.output().extend_from_slice(after);
+        } else {
+            self.piece = data;
+            self.after = after;
+        }
+    }
+
+    /// Whether output must leave before there may be more.
+    pub(super) fn is_full(&self) -> bool {
+        !self.piece.is_empty() || !self.after.is_empty() || self.output.len() >= LARGE
+    }
+
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.unsent() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        while self.unsent() > 0 {
+            let stream = Pin::new(&mut self.stream);
+            let parts = [&*self.output, &*self.piece, self.after].map(IoSlice::new);
+            let len = match self.piece.is_empty() && self.after.is_empty() {
+                true => ready!(stream.poll_write(cx, &self.output))?,
+                false => ready!(stream.poll_write_vectored(cx, &parts))?,
+            };
+            if len == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.sent(len);
+        }
+        recycle(std::mem::take(&mut self.output));
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn unsent(&self) -> usize {
+        self.output.len() + self.piece.len() + self.after.len()
+    }
+
+    fn sent(&mut self, len: usize) {
+        let of_output = len.min(self.output.len());
+        self.output.advance(of_output);
+        let of_piece = (len - of_output).min(self.piece.len());
+        self.piece.advance(of_piece);
+        self.after = self.after.get(len - of_output - of_piece..).unwrap_or_default();
+    }
+}
+
+fn slot(size: usize) -> usize {
+    usize::from(size > SMALL)
+}
+
+fn buffer(size: usize) -> BytesMut {
+    let free = FREE.with_borrow_mut(|free| free.get_mut(slot(size)).and_then(Vec::pop));
+    free.unwrap_or_else(|| BytesMut::with_capacity(size))
+}
+
+/// Keeps an empty buffer for the next connection, unless parts of it are still in use.
+fn recycle(mut buffer: BytesMut) {
+    buffer.clear();
+    let size = match () {
+        () if buffer.try_reclaim(LARGE) => LARGE,
+        () if buffer.try_reclaim(SMALL) => SMALL,
+        () => return,
+    };
+    FREE.with_borrow_mut(|free| {
+        if let Some(kept) = free.get_mut(slot(size)).filter(|kept| kept.len() < KEPT) {
+            kept.push(buffer);
+        }
+    });
+}
