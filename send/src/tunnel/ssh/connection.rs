@@ -22,6 +22,9 @@ const NO_FORWARD: Duration = Duration::from_secs(5);
 /// for which TCP takes 127 s at most.
 const OPEN_LIMIT: Duration = Duration::from_secs(130);
 
+/// How long to wait after a tunnel's end. The embedded client leaves then, and needs no other.
+const LEAVE: Duration = Duration::from_millis(100);
+
 /// How long the goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -85,7 +88,7 @@ impl Connection {
         loop {
             let Some(forward) = self.forward().await else { return "no forward".to_owned() };
             let pause = match self.channel(&forward, &ready, &mut retry).await {
-                End::Channel(lived) => retry.ended(lived),
+                End::Channel(lived) => retry.ended(lived).max(LEAVE),
                 End::Refused(reason) => retry.failed(&reason),
                 End::Connection(reason) => return reason,
             };
@@ -120,6 +123,10 @@ impl Connection {
             Ok(Ok(channel)) => channel,
             Ok(Err(Error::ChannelOpenFailure(ChannelOpenFailure::ConnectFailed))) => {
                 return End::Refused("it does not reach its tunnel-receive --listen".to_owned());
+            }
+            // Paramiko says so when the channel comes sooner than it expects.
+            Ok(Err(Error::ChannelOpenFailure(reason))) => {
+                return End::Refused(format!("it takes no channel now ({reason:?})"));
             }
             Ok(Err(error)) => return End::Connection(error.to_string()),
             Err(_) => return End::Connection("it does not open a channel".to_owned()),
