@@ -90,7 +90,7 @@ impl SshClient {
         let host = host.to_owned();
         let build = move |keys: &SshClientKeys| {
             let known = keys.known_hosts.algorithms(&host, port);
-            let config = client_config(known, &terms);
+            let config = client_config(&known, &terms);
             Ok((Arc::new(config), Arc::new(keys.clone())))
         };
         Reloaded::new(folder, SshClientKeys::load, build).map(Self)
@@ -124,7 +124,7 @@ pub(super) fn server_config(host_key: PrivateKey, terms: &Terms) -> server::Conf
     }
 }
 
-pub(super) fn client_config(known: Vec<Algorithm>, terms: &Terms) -> client::Config {
+pub(super) fn client_config(known: &[Algorithm], terms: &Terms) -> client::Config {
     let rest = HOST_KEYS.iter().filter(|algorithm| !known.contains(algorithm)).cloned();
     let host_keys = known.iter().cloned().chain(rest).collect();
     client::Config {

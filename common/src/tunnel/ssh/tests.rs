@@ -73,7 +73,7 @@ async fn connect(terms: &Terms, (near, far): (DuplexStream, DuplexStream)) -> En
         Anybody,
     );
     let client = client::connect_stream(
-        Arc::new(client_config(Vec::new(), terms)),
+        Arc::new(client_config(&[], terms)),
         Wire::of_client(near, to_server.clone()),
         Anywhere(sender),
     );
