@@ -15,10 +15,11 @@ use super::KeysError;
 pub(crate) struct Reloaded<K, C> {
     folder: PathBuf,
     load: fn(&Path) -> Result<K, KeysError>,
-    #[expect(clippy::type_complexity, reason = "the type says it all")]
-    build: Box<dyn Fn(&K) -> Result<C, KeysError>>,
+    build: Build<K, C>,
     state: RefCell<State<K, C>>,
 }
+
+type Build<K, C> = Box<dyn Fn(&K) -> Result<C, KeysError>>;
 
 struct State<K, C> {
     keys: K,
