@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::drain::Drain;
 use crate::error::ProxyError;
-use crate::http1::{self, Answer, End, Http1Error, RequestBody, Stream, Switched};
+use crate::http1::{self, Answer, End, Http1Error, Informer, RequestBody, Stream, Switched};
 use crate::tunnel::MAX_HEAD;
 
 /// Requests that one HTTP/2 connection may have in flight.
@@ -133,6 +133,16 @@ pub enum CallerBody {
     Http1(RequestBody),
     /// In HTTP/2.
     Http2(Incoming),
+}
+
+impl CallerBody {
+    /// The way for informational responses (1xx); hyper has none in HTTP/2.
+    pub fn informer(&self) -> Option<Informer> {
+        match self {
+            Self::Http1(body) => Some(body.informer()),
+            Self::Http2(_) => None,
+        }
+    }
 }
 
 impl Body for CallerBody {

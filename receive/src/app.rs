@@ -14,6 +14,7 @@ use tunnel_common::config::Config;
 use tunnel_common::drain::Drain;
 use tunnel_common::process::{self, Process};
 use tunnel_common::telemetry::Telemetry;
+use tunnel_common::tunnel::ssh::Terms;
 use tunnel_common::tunnel::{Connector, Hello, Limits, TunnelScheme, TunnelUrl};
 
 use crate::args::ServeArgs;
@@ -23,6 +24,7 @@ use crate::forward::Forward;
 use crate::metrics::Metrics;
 use crate::sessions::Sessions;
 use crate::tunnel::grpc::GrpcConnector;
+use crate::tunnel::ssh::SshConnector;
 use crate::upstream::Upstreams;
 
 /// How long connections to targets may take to close once no request needs them.
@@ -166,6 +168,11 @@ impl App {
         match url.scheme {
             TunnelScheme::Grpc => {
                 let connector = GrpcConnector::new(url.to_string().parse()?, keys, &self.peers)?;
+                self.dial_through(connector);
+            }
+            TunnelScheme::Ssh => {
+                let terms = Terms::default();
+                let connector = SshConnector::new(url.clone(), keys, terms, &self.peers)?;
                 self.dial_through(connector);
             }
         }

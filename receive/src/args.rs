@@ -25,6 +25,7 @@ pub enum Command {
 #[command(version)]
 #[command(after_help = "Examples:
   tunnel-receive --config config.json --keys keys/receive --tunnel grpc://tunnel.example.com:9000
+  tunnel-receive --config config.json --keys keys/receive --tunnel ssh://tunnel.example.com:2222
   tunnel-receive --config config.json --listen 127.0.0.1:8080
   tunnel-receive check config.json")]
 pub struct ServeArgs {
@@ -36,7 +37,8 @@ pub struct ServeArgs {
     #[arg(long, value_name = "DIR", env = "ISTHMUS_KEYS", required_unless_present = "listen")]
     pub keys: Option<PathBuf>,
 
-    /// What to dial, as grpc://HOST:PORT; may be repeated, and each is kept up.
+    /// What to dial, as grpc://HOST:PORT or ssh://USER@HOST:PORT; may be repeated, and each is kept
+    /// up. After an ssh URL, ?forward=ADDRESS:PORT says what a stock sshd is to listen on.
     #[arg(
         long,
         value_name = "URL",

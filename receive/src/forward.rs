@@ -69,8 +69,14 @@ impl Forward {
         kept: Option<RecvHalf>,
         mut reply: SendHalf,
     ) {
+        let inform = |head: &Response<()>| {
+            let head = informational(head);
+            if let Ok(head) = EncodedHead::response(head.status(), head.headers()) {
+                reply.inform(&head);
+            }
+        };
         let answer = tokio::select! {
-            answer = self.answer(parts, body) => answer,
+            answer = self.answer(parts, body, &inform) => answer,
             _ = reply.failed() => return,
         };
         // If the stream fails from here on, its other end knows; nobody is left here to be told.
@@ -110,10 +116,21 @@ impl Forward {
                 return Answer::Response(self.refuse(&error, json));
             }
         }
-        self.answer(parts, body).await
+        let informer = body.informer();
+        let inform = |head: &Response<()>| {
+            if let Some(informer) = &informer {
+                informer.inform(&informational(head));
+            }
+        };
+        self.answer(parts, body, &inform).await
     }
 
-    async fn answer<B>(&self, mut parts: Parts, body: B) -> ForwardAnswer
+    async fn answer<B>(
+        &self,
+        mut parts: Parts,
+        body: B,
+        inform: &dyn Fn(&Response<()>),
+    ) -> ForwardAnswer
     where
         B: Body<Data = Bytes> + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -121,7 +138,7 @@ impl Forward {
         let json = error::wants_json(&parts.headers);
         let answer = async {
             let route = self.route(&mut parts)?;
-            self.upstreams.send(&route, Request::from_parts(parts, body)).await
+            self.upstreams.send(&route, Request::from_parts(parts, body), inform).await
         };
         match answer.await {
             Ok(Answer::Response(mut response)) => {
@@ -160,6 +177,14 @@ impl Forward {
         self.metrics.answered(reply.status());
         reply.map(Either::Left)
     }
+}
+
+/// An informational response, fit to be passed on.
+fn informational(head: &Response<()>) -> Response<()> {
+    let mut head = head.clone();
+    let version = head.version();
+    headers::prepare_response(head.headers_mut(), version);
+    head
 }
 
 /// The head as the tunnel carries it; one that is too large becomes an error of the target's.

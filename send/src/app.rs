@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tunnel_common::drain::Drain;
 use tunnel_common::process::{self, Process};
 use tunnel_common::ready::Gate;
 use tunnel_common::telemetry::Telemetry;
+use tunnel_common::tunnel::ssh::Terms;
 use tunnel_common::tunnel::{Acceptor, Hello, Limits, TunnelScheme, TunnelUrl};
 
 use crate::args::ServeArgs;
@@ -22,7 +24,9 @@ use crate::forward::Forward;
 use crate::listeners::{ListenError, Listeners};
 use crate::metrics::Metrics;
 use crate::sessions::Sessions;
+use crate::tunnel::entry::EntryAcceptor;
 use crate::tunnel::grpc::GrpcAcceptor;
+use crate::tunnel::ssh::SshAcceptor;
 
 /// How often a mapping's port that could not be opened is tried again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -48,7 +52,11 @@ impl App {
     pub async fn build(args: &ServeArgs) -> anyhow::Result<Self> {
         let mut app = Self::without_tunnels(args)?;
         for url in &args.tunnel {
-            app.listen(url, args).await.with_context(|| format!("--tunnel {url}"))?;
+            let keys = args.keys.as_deref().context("--tunnel needs --keys")?;
+            app.listen(url, keys).await.with_context(|| format!("--tunnel {url}"))?;
+        }
+        for url in &args.tunnel_entry {
+            app.accept_from(EntryAcceptor::new(url));
         }
         Ok(app)
     }
@@ -141,15 +149,25 @@ impl App {
         Ok(())
     }
 
-    async fn listen(&mut self, url: &TunnelUrl, args: &ServeArgs) -> anyhow::Result<()> {
-        let address = lookup_host((url.host.as_str(), url.port))
+    async fn listen(&mut self, url: &TunnelUrl, keys: &Path) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            url.user.is_none() && url.forward.is_none(),
+            "to listen takes an address and a port only; users and forwards are for dialling"
+        );
+        let address = lookup_host((url.place.host.as_str(), url.place.port))
             .await
             .context("the host is no address of this machine")?
             .next()
             .context("the host has no address")?;
         match url.scheme {
             TunnelScheme::Grpc => {
-                let acceptor = GrpcAcceptor::bind(address, &args.keys, &self.peers).await?;
+                let acceptor = GrpcAcceptor::bind(address, keys, &self.peers).await?;
+                self.tunnels.push(acceptor.local_addr());
+                self.accept_from(acceptor);
+            }
+            TunnelScheme::Ssh => {
+                let terms = Terms::default();
+                let acceptor = SshAcceptor::bind(address, keys, terms, &self.peers).await?;
                 self.tunnels.push(acceptor.local_addr());
                 self.accept_from(acceptor);
             }

@@ -8,6 +8,8 @@ use clap::{Args, Parser, Subcommand};
 use tunnel_common::cli::BaseArgs;
 use tunnel_common::tunnel::TunnelUrl;
 
+use crate::tunnel::entry::EntryUrl;
+
 /// What it can do besides serving.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -45,6 +47,8 @@ pub struct KeysArgs {
 #[command(after_help = "Examples:
   tunnel-send keys --out keys --name tunnel.example.com
   tunnel-send --config config.json --keys keys/send --tunnel grpc://0.0.0.0:9000
+  tunnel-send --config config.json --keys keys/send --tunnel ssh://0.0.0.0:2222
+  tunnel-send --config config.json --tunnel-entry http://localhost:8079
   tunnel-send check config.json")]
 pub struct ServeArgs {
     /// What both ends have.
@@ -52,18 +56,30 @@ pub struct ServeArgs {
     pub base: BaseArgs,
 
     /// The folder with this end's keys: `DIR/send` of `tunnel-send keys --out DIR`.
-    #[arg(long, value_name = "DIR", env = "ISTHMUS_KEYS")]
-    pub keys: PathBuf,
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "ISTHMUS_KEYS",
+        required_unless_present = "tunnel_entry"
+    )]
+    pub keys: Option<PathBuf>,
 
-    /// Where to listen for the tunnel, as grpc://ADDRESS:PORT; may be repeated.
+    /// Where to listen for the tunnel, as grpc://ADDRESS:PORT or ssh://ADDRESS:PORT; may be
+    /// repeated.
     #[arg(
         long,
         value_name = "URL",
         env = "ISTHMUS_TUNNEL",
-        required = true,
+        required_unless_present = "tunnel_entry",
+        requires = "keys",
         value_delimiter = ','
     )]
     pub tunnel: Vec<TunnelUrl>,
+
+    /// A port that an SSH server forwards to tunnel-receive, as http://HOST:PORT; may be repeated,
+    /// and through each a tunnel is kept up. Whoever holds that port gets the requests.
+    #[arg(long, value_name = "URL", env = "ISTHMUS_TUNNEL_ENTRY", value_delimiter = ',')]
+    pub tunnel_entry: Vec<EntryUrl>,
 
     /// The address that the mappings' ports are opened on.
     #[arg(long, value_name = "ADDRESS", env = "ISTHMUS_BIND", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]

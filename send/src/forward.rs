@@ -18,8 +18,9 @@ use tunnel_common::headers::{self, Downstream};
 use tunnel_common::http1::Answer;
 use tunnel_common::tunnel::{Duplex, EncodedHead, MAX_HEAD, RecvHalf};
 
+use crate::exchange::Outgoing;
 use crate::metrics::{MappingMetrics, Metrics};
-use crate::sessions::{Outgoing, Sessions};
+use crate::sessions::Sessions;
 
 /// The name that this end signs its own replies with.
 pub const NAME: &str = "tunnel-send";
@@ -91,9 +92,11 @@ impl Forward {
         let request = Outgoing {
             condition: mapping.condition.clone(),
             head: encode(parts)?,
-            body,
+            bodiless: body.is_end_stream(),
             idempotent: parts.method.is_idempotent(),
             upgrade: upgrade.is_some(),
+            informer: body.informer(),
+            body: Some(body),
         };
         self.sessions.send(request).await
     }

@@ -1,9 +1,10 @@
 //! The `tunnel-send` end of the bridge, as a library: the binary, the tests and the benchmarks share it.
 //!
-//! [`listeners`] → [`forward`] → [`sessions`] → the tunnel.
+//! [`listeners`] → [`forward`] → [`sessions`] ([`exchange`]) → the tunnel.
 
 pub mod app;
 pub mod args;
+pub mod exchange;
 pub mod forward;
 pub mod listeners;
 pub mod metrics;

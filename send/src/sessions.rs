@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::StatusCode;
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
@@ -17,10 +16,10 @@ use tunnel_common::drain::Drain;
 use tunnel_common::error::ProxyError;
 use tunnel_common::http1::Answer;
 use tunnel_common::tunnel::{
-    Duplex, EncodedHead, Hello, Limits, Notice, Peer, RecvHalf, SendHalf, Session, Side,
-    StreamError,
+    Duplex, Hello, Limits, Notice, Peer, RecvHalf, Session, Side, TunnelError,
 };
 
+use crate::exchange::{self, Outgoing};
 use crate::metrics::Metrics;
 
 /// How often a request is tried at most, when no try can have begun it.
@@ -42,20 +41,6 @@ struct Member {
     session: Session,
     hello: Hello,
     conditions: HashSet<String>,
-}
-
-/// A request on its way into the tunnel: what must be kept to send it again.
-pub struct Outgoing<B> {
-    /// The mapping that it is for.
-    pub condition: Condition,
-    /// Its head, stamped.
-    pub head: EncodedHead,
-    /// Its body.
-    pub body: B,
-    /// Its method may be repeated (RFC 9110 §9.2.2).
-    pub idempotent: bool,
-    /// It offers to switch protocols: its stream stays open both ways until the answer is known.
-    pub upgrade: bool,
 }
 
 impl Sessions {
@@ -133,47 +118,27 @@ impl Sessions {
     /// has provably not begun with it.
     pub async fn send<B>(
         &self,
-        request: Outgoing<B>,
+        mut request: Outgoing<B>,
     ) -> Result<Answer<RecvHalf, Duplex>, ProxyError>
     where
         B: Body<Data = Bytes> + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let Outgoing { condition, head, body, idempotent, upgrade } = request;
-        let bodiless = body.is_end_stream();
-        let mut body = Some(body);
         let deadline = Instant::now() + self.connect_wait;
         for _ in 0..MAX_TRIES {
-            let session = self.pick(&condition, deadline).await?;
-            let opened = session.open(&head, bodiless && !upgrade).await;
+            let session = self.pick(&request.condition, deadline).await?;
+            let opened = session.open(&request.head, request.bodiless && !request.upgrade).await;
             // Nothing was sent: the session ended while the request waited for its turn.
             let Ok((send, recv)) = opened else { continue };
-            let held = match body.take() {
-                Some(body) if !bodiless => self.pump(send, body),
-                _ => Some(send),
-            };
-            match answer(held.filter(|_| upgrade), recv).await {
+            match request.exchange(send, recv, &self.drain).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) if bodiless && may_repeat(&error, idempotent) => {
+                Err(error) if request.may_repeat(&error) => {
                     self.metrics.replayed.inc();
                 }
-                Err(error) => return Err(failure(&error)),
+                Err(error) => return Err(exchange::failure(&error)),
             }
         }
         Err(ProxyError::ConnectionTerminated("every tunnel that was tried"))
-    }
-
-    /// Sends the body beside the answer, which may begin before the body's end.
-    fn pump<B>(&self, send: SendHalf, body: B) -> Option<SendHalf>
-    where
-        B: Body<Data = Bytes> + 'static,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
-    {
-        self.drain.spawn(async move {
-            // The stream tells the reader of the answer what happened.
-            let _ = send.send_body(body).await;
-        });
-        None
     }
 
     /// The session with the fewest requests in flight, among those that map the condition; where
@@ -208,8 +173,15 @@ impl Sessions {
         loop {
             seen = session.changed(seen).await;
             if let Some(end) = session.end() {
-                self.remove(&session);
-                tracing::info!(peer = %session.peer(), reason = %end, "tunnel ended");
+                let was_up = self.remove(&session);
+                let (peer, reason) = (session.peer(), &end);
+                match end {
+                    // Whoever dialled says so, and once.
+                    TunnelError::HungUp | TunnelError::Io(_) if !was_up => {
+                        tracing::debug!(%peer, %reason, "a tunnel did not come up");
+                    }
+                    _ => tracing::info!(%peer, %reason, "tunnel ended"),
+                }
                 return;
             }
             if let Some(hello) = session.hello() {
@@ -242,19 +214,22 @@ impl Sessions {
         self.changed.notify_waiters();
     }
 
-    fn remove(&self, session: &Session) {
+    /// Returns whether it was there.
+    fn remove(&self, session: &Session) -> bool {
         let mut members = self.members.borrow_mut();
+        let before = members.len();
         members.retain(|member| member.session != *session);
         self.metrics.sessions.set(members.len() as i64);
         self.changed.notify_waiters();
+        members.len() < before
     }
 }
 
-/// A cluster is whom its certificate says, whatever its HELLO claims.
+/// A cluster is whom its keys say, whatever its HELLO claims.
 fn admit(peer: &Peer, hello: &Hello) -> Result<(), String> {
     match &hello.cluster {
         Some(cluster) if !peer.names.is_empty() && !peer.names.contains(cluster) => Err(format!(
-            "its certificate is for {}, not for cluster {cluster:?}; start it with that name, or make keys for it",
+            "its keys are for {}, not for cluster {cluster:?}; start it with that name, or make keys for it",
             peer.names.join(", ")
         )),
         _ => Ok(()),
@@ -271,41 +246,4 @@ fn displace(members: &mut Vec<Member>, hello: &Hello) {
         }
         !same
     });
-}
-
-/// Waits for the answer. `held` is the open way to the target of a request that may switch
-/// protocols.
-async fn answer(
-    held: Option<SendHalf>,
-    mut recv: RecvHalf,
-) -> Result<Answer<RecvHalf, Duplex>, StreamError> {
-    let head = loop {
-        let head = recv.response().await?;
-        if !head.status().is_informational() || head.status() == StatusCode::SWITCHING_PROTOCOLS {
-            break head;
-        }
-    };
-    match (head.status(), held) {
-        (StatusCode::SWITCHING_PROTOCOLS, Some(send)) => {
-            Ok(Answer::Switched(head, Duplex::new(send, recv)))
-        }
-        (StatusCode::SWITCHING_PROTOCOLS, None) => Err(StreamError::Malformed),
-        (_, held) => {
-            held.into_iter().for_each(SendHalf::finish);
-            Ok(Answer::Response(head.map(|()| recv)))
-        }
-    }
-}
-
-fn may_repeat(error: &StreamError, idempotent: bool) -> bool {
-    error.is_not_begun() || (idempotent && matches!(error, StreamError::TunnelLost { .. }))
-}
-
-fn failure(error: &StreamError) -> ProxyError {
-    match error {
-        StreamError::TunnelLost { .. } => ProxyError::ConnectionTerminated("the tunnel"),
-        StreamError::Reset(_) | StreamError::Malformed => {
-            ProxyError::ConnectionTerminated("the request's stream in the tunnel")
-        }
-    }
 }

@@ -5,15 +5,45 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
+use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
 use super::decoder::{Decoded, Decoder};
 use super::error::Http1Error;
+use super::head;
 use super::wire::{LARGE, Wire};
 
 /// The body of a request. It reads from the caller's connection when it is polled, so a caller can
 /// be no faster than whoever polls.
 pub struct RequestBody(pub(super) Rc<RefCell<Wire>>);
+
+impl RequestBody {
+    /// The way for informational responses (1xx), which come before the answer.
+    pub fn informer(&self) -> Informer {
+        Informer(Rc::clone(&self.0))
+    }
+}
+
+/// Sends informational responses to a caller. It must be dropped before a switch of protocols.
+pub struct Informer(Rc<RefCell<Wire>>);
+
+impl Informer {
+    /// Whether the caller waits to be asked for its body, with a 100 (RFC 9110 §10.1.1). A body that
+    /// is read all the same is asked for by that.
+    pub fn expects_continue(&self) -> bool {
+        self.0.borrow().expects_continue
+    }
+
+    /// Sends an informational response; it leaves when the connection's task runs next.
+    pub fn inform(&self, head: &Response<()>) {
+        let wire = &mut *self.0.borrow_mut();
+        if head.status() == StatusCode::CONTINUE && !std::mem::take(&mut wire.expects_continue) {
+            return;
+        }
+        head::put_response(wire.output(), head.status(), head.headers());
+        wire.output().extend_from_slice(b"\r\n");
+    }
+}
 
 impl Body for RequestBody {
     type Data = Bytes;

@@ -54,8 +54,14 @@ impl Client {
 
     /// Sends a request and waits for the head of its answer. The head gets what says where the
     /// body ends. An answer may come before the request has left whole; the rest is then sent while
-    /// the answer's body is read. Dropping the future or the body closes the connection.
-    pub async fn send<B>(self, parts: &mut Parts, body: B) -> Result<Reply<B>, SendError>
+    /// the answer's body is read. Informational responses before it are given to `inform`. Dropping
+    /// the future or the body closes the connection.
+    pub async fn send<B>(
+        self,
+        parts: &mut Parts,
+        body: B,
+        inform: &dyn Fn(&Response<()>),
+    ) -> Result<Reply<B>, SendError>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -70,7 +76,7 @@ impl Client {
         let out = exchange.wire.get_mut().output();
         head::put_request(out, parts);
         out.extend_from_slice(b"\r\n");
-        let answer = poll_fn(|cx| exchange.poll_head(cx)).await;
+        let answer = poll_fn(|cx| exchange.poll_head(inform, cx)).await;
         let answered = exchange.scanned > 0;
         let response = answer.map_err(|error| SendError { error, answered })?;
         exchange
@@ -105,13 +111,18 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, Http1Error>> {
+    fn poll_head(
+        &mut self,
+        inform: &dyn Fn(&Response<()>),
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<()>, Http1Error>> {
         self.poll_upload(cx)?;
         loop {
             let wire = self.wire.get_mut();
             if let Some(response) = head::take_response(&mut wire.input, &mut self.scanned)? {
                 let status = response.status();
                 if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
+                    inform(&response);
                     continue;
                 }
                 return Poll::Ready(Ok(response));

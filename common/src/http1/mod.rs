@@ -16,7 +16,7 @@ mod stream;
 mod switched;
 mod wire;
 
-pub use self::body::RequestBody;
+pub use self::body::{Informer, RequestBody};
 pub use self::client::{Client, Reply, ResponseBody, SendError};
 pub use self::error::Http1Error;
 pub use self::server::{Answer, End, serve};

@@ -224,7 +224,11 @@ impl Connection {
         let mut answer = pin!(answer);
         poll_fn(|cx| match answer.as_mut().poll(cx) {
             Poll::Ready(answer) => Poll::Ready(Ok(answer)),
-            Poll::Pending => self.poll_gone(cx).map(Err),
+            Poll::Pending => {
+                // An informational response may have been left here.
+                let _ = self.wire.borrow_mut().poll_flush(cx)?;
+                self.poll_gone(cx).map(Err)
+            }
         })
         .await
     }

@@ -23,6 +23,14 @@ pub(super) fn read_public(path: &Path) -> Result<Vec<u8>, KeysError> {
     read(path, false)
 }
 
+/// The same, for a file that is text.
+pub(super) fn read_text(path: &Path) -> Result<String, KeysError> {
+    String::from_utf8(read_public(path)?).map_err(|_| KeysError::Invalid {
+        path: path.to_owned(),
+        reason: "this is no text".to_owned(),
+    })
+}
+
 fn read(path: &Path, private: bool) -> Result<Vec<u8>, KeysError> {
     /// Far above any key or chain; a wrong path must not fill the memory.
     const MAX_LEN: u64 = 1 << 20;

@@ -10,7 +10,7 @@ use webpki::EndEntityCert;
 
 use super::KeysError;
 use super::authority::Authority;
-use super::files::{NewFile, read_public};
+use super::files::{NewFile, read_text};
 use super::ssh::{SshKey, known_hosts};
 use super::tls::certificates;
 
@@ -157,13 +157,6 @@ impl Receiver<'_> {
             NewFile::public(folder.join("known_hosts"), known_hosts(names, &self.host_key)),
         ])
     }
-}
-
-fn read_text(path: &Path) -> Result<String, KeysError> {
-    String::from_utf8(read_public(path)?).map_err(|_| KeysError::Invalid {
-        path: path.to_owned(),
-        reason: "this is no text".to_owned(),
-    })
 }
 
 impl fmt::Display for Summary {

@@ -4,16 +4,23 @@
 //! transport can change without new keys. The private CA issues nothing but these certificates.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 mod authority;
+mod authorized_keys;
 mod files;
 mod generate;
+mod known_hosts;
+mod reloaded;
 mod ssh;
 mod tls;
 
+pub use self::authorized_keys::AuthorizedKeys;
 pub use self::files::read_private;
 pub use self::generate::{Summary, generate};
+pub use self::known_hosts::{HostKeyProblem, KnownHosts};
+pub(crate) use self::reloaded::Reloaded;
+pub use self::ssh::{SshClientKeys, SshServerKeys};
 pub use self::tls::TlsKeys;
 
 /// Why keys could not be made or read.
@@ -85,4 +92,17 @@ pub enum KeysError {
         /// What the operating system said.
         source: io::Error,
     },
+}
+
+/// Says so if a private key is missing because `folder` is that of both ends.
+fn in_whole_folder(error: KeysError, folder: &Path) -> KeysError {
+    match error {
+        KeysError::Read { source, .. }
+            if source.kind() == io::ErrorKind::NotFound
+                && (folder.join("send").is_dir() || folder.join("receive").is_dir()) =>
+        {
+            KeysError::WholeFolder(folder.to_owned())
+        }
+        error => error,
+    }
 }

@@ -1,14 +1,13 @@
 //! The TLS part of one end's keys.
 
 use std::fmt;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::KeysError;
 use super::files::{read_private, read_public};
+use super::{KeysError, in_whole_folder};
 
 /// One end's TLS identity and whom it trusts: `tls.crt`, `tls.key` and `ca.crt` of a folder.
 ///
@@ -32,15 +31,7 @@ impl TlsKeys {
     /// [`read_private`](super::read_private())).
     pub fn load(folder: &Path) -> Result<Self, KeysError> {
         let key_path = folder.join("tls.key");
-        let key = read_private(&key_path).map_err(|error| match error {
-            KeysError::Read { source, .. }
-                if source.kind() == ErrorKind::NotFound
-                    && (folder.join("send").is_dir() || folder.join("receive").is_dir()) =>
-            {
-                KeysError::WholeFolder(folder.to_owned())
-            }
-            error => error,
-        })?;
+        let key = read_private(&key_path).map_err(|error| in_whole_folder(error, folder))?;
         Ok(Self {
             chain: certificates(folder.join("tls.crt"))?,
             key: PrivateKeyDer::from_pem_slice(&key).map_err(|_| KeysError::Invalid {

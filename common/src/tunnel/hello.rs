@@ -42,10 +42,10 @@ pub struct Notice {
 }
 
 /// The longest text that a peer may say of itself, in bytes; it ends up in logs.
-const MAX_TEXT: usize = 256;
+pub(crate) const MAX_TEXT: usize = 256;
 
 /// More conditions than there are ports make no sense.
-const MAX_CONDITIONS: usize = 65_536;
+pub(crate) const MAX_CONDITIONS: usize = 65_536;
 
 impl Hello {
     /// Reads a HELLO. `None` if it is malformed or has texts or lists of an absurd length.

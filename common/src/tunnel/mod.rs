@@ -6,6 +6,7 @@
 //! in `docs/tunnel-protocol.md`.
 
 pub mod pipe;
+pub mod ssh;
 pub mod tls;
 
 mod connection;
@@ -36,4 +37,4 @@ pub use self::limits::Limits;
 pub use self::session::{Incoming, Session};
 pub use self::stream_half::{RecvHalf, SendBodyError, SendHalf};
 pub use self::transport::{Acceptor, ConnectError, Connector, Peer};
-pub use self::url::{InvalidTunnelUrl, TunnelScheme, TunnelUrl};
+pub use self::url::{Forward, HostPort, InvalidTunnelUrl, TunnelScheme, TunnelUrl};

@@ -13,7 +13,7 @@ use super::window::Window;
 const COPY_BELOW: usize = 8 * 1024;
 
 /// Heads that may wait unread: an answer and a few informational ones (1xx) before it.
-const MAX_HEADS: usize = 8;
+pub(crate) const MAX_HEADS: usize = 8;
 
 /// One stream: what arrives, what leaves, and who is to be woken.
 #[derive(Debug)]

@@ -99,6 +99,13 @@ impl SendHalf {
         poll_fn(|cx| self.connection.borrow_mut().poll_send_head(self.id, head, end, cx)).await
     }
 
+    /// Sends a head with an informational status (1xx), unless the tunnel is so full that it would
+    /// have to wait: such a head may always be left out (RFC 9110 §15.2).
+    pub fn inform(&self, head: &EncodedHead) {
+        let cx = Context::from_waker(Waker::noop());
+        let _ = self.connection.borrow_mut().poll_send_head(self.id, head, false, &cx);
+    }
+
     /// Sends `body` to its end, trailers included. Fails as soon as the stream has, also while
     /// the body has nothing to give; a body that fails resets the stream.
     pub async fn send_body<B>(mut self, body: B) -> Result<(), SendBodyError>
@@ -144,7 +151,7 @@ impl SendHalf {
     }
 
     /// Resolves when the stream has ended early, by whichever side. Cancel safe.
-    pub async fn failed(&mut self) -> StreamError {
+    pub async fn failed(&self) -> StreamError {
         poll_fn(|cx| self.poll_failed(cx)).await
     }
 
@@ -171,7 +178,7 @@ impl SendHalf {
         Ok(poll_fn(sent).await?)
     }
 
-    pub(super) fn poll_failed(&mut self, cx: &Context<'_>) -> Poll<StreamError> {
+    pub(super) fn poll_failed(&self, cx: &Context<'_>) -> Poll<StreamError> {
         self.connection.borrow_mut().poll_failed(self.id, cx)
     }
 

@@ -1,11 +1,8 @@
 //! Mutual TLS 1.3 of the gRPC transport, with keys that may change while it runs.
 
-use std::cell::RefCell;
-use std::error::Error;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -18,13 +15,13 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 use webpki::EndEntityCert;
 
-use crate::keys::{KeysError, TlsKeys};
+use crate::keys::{KeysError, Reloaded, TlsKeys};
 
 /// The only protocol that is spoken inside.
 const ALPN: &[u8] = b"h2";
 
 /// The listening side: shows a certificate and demands one of the same authority.
-pub struct TlsServer(Reloaded<ServerConfig>);
+pub struct TlsServer(Reloaded<TlsKeys, Arc<ServerConfig>>);
 
 impl TlsServer {
     /// Reads the keys of `folder`; see [`TlsKeys::load`].
@@ -32,7 +29,7 @@ impl TlsServer {
     /// # Errors
     /// The keys are missing, unreadable, or do not fit each other.
     pub fn new(folder: &Path) -> Result<Self, KeysError> {
-        Reloaded::new(folder, server_config).map(Self)
+        follow(folder, server_config).map(Self)
     }
 
     /// Shakes hands with a client. Returns the DNS names of its certificate in their order there,
@@ -64,7 +61,7 @@ impl TlsServer {
 }
 
 /// The dialling side: checks the server's name, and shows the certificate of its cluster.
-pub struct TlsClient(Reloaded<ClientConfig>);
+pub struct TlsClient(Reloaded<TlsKeys, Arc<ClientConfig>>);
 
 impl TlsClient {
     /// Reads the keys of `folder`; see [`TlsKeys::load`].
@@ -72,7 +69,7 @@ impl TlsClient {
     /// # Errors
     /// The keys are missing, unreadable, or do not fit each other.
     pub fn new(folder: &Path) -> Result<Self, KeysError> {
-        Reloaded::new(folder, client_config).map(Self)
+        follow(folder, client_config).map(Self)
     }
 
     /// Shakes hands with the server `name`, and waits until it speaks. Has no time limit of its
@@ -150,72 +147,16 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 /// A TLS configuration that follows its files.
-///
-/// The files are read again for a handshake, but at most every [`Self::INTERVAL`]; that is a few
-/// short blocking reads. A set that does not load or fit (the files may be half replaced) is
-/// logged once, and the last good one stays. Established connections are never touched.
-struct Reloaded<C> {
-    folder: PathBuf,
+fn follow<C: 'static>(
+    folder: &Path,
     build: fn(&TlsKeys) -> Result<C, rustls::Error>,
-    state: RefCell<State<C>>,
-}
-
-struct State<C> {
-    keys: TlsKeys,
-    config: Arc<C>,
-    read_at: Instant,
-    /// What was last logged.
-    problem: Option<String>,
-}
-
-impl<C> Reloaded<C> {
-    const INTERVAL: Duration = Duration::from_secs(1);
-
-    fn new(
-        folder: &Path,
-        build: fn(&TlsKeys) -> Result<C, rustls::Error>,
-    ) -> Result<Self, KeysError> {
-        let keys = TlsKeys::load(folder)?;
-        let config = Arc::new(build(&keys).map_err(|error| misfit(folder, &error))?);
-        let state = State { keys, config, read_at: Instant::now(), problem: None };
-        Ok(Self { folder: folder.to_owned(), build, state: RefCell::new(state) })
-    }
-
-    fn current(&self) -> Arc<C> {
-        let mut state = self.state.borrow_mut();
-        if state.read_at.elapsed() >= Self::INTERVAL {
-            state.read_at = Instant::now();
-            match self.reload(&mut state) {
-                Ok(()) => state.problem = None,
-                Err(error) => self.report(&mut state, &error),
-            }
-        }
-        state.config.clone()
-    }
-
-    fn reload(&self, state: &mut State<C>) -> Result<(), KeysError> {
-        let keys = TlsKeys::load(&self.folder)?;
-        if keys != state.keys {
-            let config = (self.build)(&keys).map_err(|error| misfit(&self.folder, &error))?;
-            state.config = Arc::new(config);
-            state.keys = keys;
-            tracing::info!(folder = %self.folder.display(), "new TLS keys are in use");
-        }
-        Ok(())
-    }
-
-    fn report(&self, state: &mut State<C>, error: &KeysError) {
-        let problem = match error.source() {
-            Some(source) => format!("{error}: {source}"),
-            None => error.to_string(),
+) -> Result<Reloaded<TlsKeys, Arc<C>>, KeysError> {
+    let path = folder.to_owned();
+    Reloaded::new(folder, TlsKeys::load, move |keys| {
+        let misfit = |error: rustls::Error| KeysError::Invalid {
+            path: path.clone(),
+            reason: error.to_string(),
         };
-        if state.problem.as_ref() != Some(&problem) {
-            tracing::warn!(error = problem, "cannot use the new TLS keys, the old ones stay");
-            state.problem = Some(problem);
-        }
-    }
-}
-
-fn misfit(folder: &Path, error: &rustls::Error) -> KeysError {
-    KeysError::Invalid { path: folder.to_owned(), reason: error.to_string() }
+        build(keys).map(Arc::new).map_err(misfit)
+    })
 }

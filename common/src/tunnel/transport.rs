@@ -20,7 +20,8 @@ pub trait Connector: 'static {
     /// One authenticated byte stream.
     type Io: AsyncRead + AsyncWrite + Unpin + 'static;
 
-    /// One try, handshake included, within a bounded time.
+    /// One try, handshake included. Bounded in time, but for this: where a third party joins the
+    /// two ends (a stock `sshd`), it waits for the other end as long as the third party is alive.
     fn connect(&self) -> impl Future<Output = Result<(Self::Io, Peer), ConnectError>>;
 }
 

@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,19 +9,16 @@ use http::Uri;
 use http::uri::Authority;
 use rustls::Error as TlsError;
 use rustls::pki_types::ServerName;
-use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
+use tunnel_common::dial::{DialError, dial};
 use tunnel_common::drain::Drain;
 use tunnel_common::keys::KeysError;
 use tunnel_common::tunnel::pipe::{self, CallError, Pipe};
 use tunnel_common::tunnel::tls::{TlsClient, find_tls_error};
-use tunnel_common::tunnel::{ConnectError, Connector, Peer};
+use tunnel_common::tunnel::{ConnectError, Connector, HostPort, Peer};
 
 /// How long one try may take, from the name's lookup to the call's answer.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-
-/// How much of it the TCP connections to all addresses of the name may take together.
-const TCP_LIMIT: Duration = Duration::from_secs(3);
 
 /// Why a connector could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -40,8 +36,7 @@ pub struct GrpcConnector {
     /// As the errors show it.
     url: String,
     authority: Authority,
-    host: String,
-    port: u16,
+    place: HostPort,
     name: ServerName<'static>,
     keys: PathBuf,
     tls: TlsClient,
@@ -59,10 +54,9 @@ impl GrpcConnector {
     pub fn new(url: Uri, keys: &Path, drain: &Drain) -> Result<Self, GrpcError> {
         let Some((authority, name, port)) = parse(&url) else { return Err(GrpcError::Url(url)) };
         Ok(Self {
-            host: name.to_str().into_owned(),
             url: url.to_string().trim_end_matches('/').to_owned(),
             authority,
-            port,
+            place: HostPort { host: name.to_str().into_owned(), port },
             name,
             keys: keys.to_owned(),
             tls: TlsClient::new(keys)?,
@@ -71,35 +65,16 @@ impl GrpcConnector {
     }
 
     async fn open(&self) -> Result<(Pipe, Peer), Failure> {
-        let (tcp, address) = self.dial().await?;
-        // Only latency suffers without it.
-        let _ = tcp.set_nodelay(true);
+        let (tcp, address) = dial(&self.place).await?;
         let tls = self.tls.connect(self.name.clone(), tcp).await.map_err(Failure::Tls)?;
         let pipe = pipe::dial(tls, self.authority.clone(), &self.drain).await?;
-        Ok((pipe, Peer { address: address.to_string(), names: vec![self.host.clone()] }))
-    }
-
-    /// Looks the name up each time, as its addresses may have moved, and tries them in order.
-    async fn dial(&self) -> Result<(TcpStream, SocketAddr), Failure> {
-        let found = lookup_host((self.host.as_str(), self.port)).await.map_err(Failure::Lookup)?;
-        let addresses: Vec<_> = found.collect();
-        let share = TCP_LIMIT / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
-        let mut last = Failure::Lookup(io::Error::other("it has no address"));
-        for address in addresses {
-            last = match timeout(share, TcpStream::connect(address)).await {
-                Ok(Ok(tcp)) => return Ok((tcp, address)),
-                Ok(Err(error)) => Failure::Tcp(address, error),
-                Err(_) => Failure::Tcp(address, io::ErrorKind::TimedOut.into()),
-            };
-        }
-        Err(last)
+        Ok((pipe, Peer { address: address.to_string(), names: vec![self.place.host.clone()] }))
     }
 
     /// The one line for the log, with what to do where that is known.
     fn explain(&self, failure: &Failure) -> String {
         match failure {
-            Failure::Lookup(error) => format!("the name {} does not resolve: {error}", self.host),
-            Failure::Tcp(address, error) => format!("no connection to {address}: {error}"),
+            Failure::Dial(error) => error.to_string(),
             Failure::Tls(error) => self.explain_tls(error),
             Failure::Call(error @ CallError::Connection(source)) => {
                 format!("{error}: {}", root_cause(source.as_ref()))
@@ -111,7 +86,7 @@ impl GrpcConnector {
     fn explain_tls(&self, error: &io::Error) -> String {
         use rustls::{AlertDescription as Alert, CertificateError as Bad};
 
-        let (host, keys) = (&self.host, self.keys.display());
+        let (host, keys) = (&self.place.host, self.keys.display());
         match find_tls_error(error) {
             Some(TlsError::InvalidCertificate(
                 Bad::NotValidForName | Bad::NotValidForNameContext { .. },
@@ -171,9 +146,14 @@ fn parse(url: &Uri) -> Option<(Authority, ServerName<'static>, u16)> {
 /// Where a try failed.
 enum Failure {
     Call(CallError),
-    Lookup(io::Error),
-    Tcp(SocketAddr, io::Error),
+    Dial(DialError),
     Tls(io::Error),
+}
+
+impl From<DialError> for Failure {
+    fn from(error: DialError) -> Self {
+        Self::Dial(error)
+    }
 }
 
 impl From<CallError> for Failure {

@@ -1,3 +1,4 @@
 //! The transports by which `tunnel-receive` dials the other cluster.
 
 pub mod grpc;
+pub mod ssh;

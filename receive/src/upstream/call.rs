@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::rc::Rc;
 
 use http::request::Parts;
-use http::{Request, header};
+use http::{Request, Response, header};
 use http_body::Body;
 use hyper::client::conn::TrySendError;
 use tokio::time::{Instant, timeout_at};
@@ -26,6 +26,8 @@ pub(super) struct Call<'a> {
     pub(super) route: &'a Route,
     pub(super) pool: Rc<Pool>,
     pub(super) dialler: &'a Dialler,
+    /// Takes the informational responses that come before the answer, of HTTP/1.1 targets.
+    pub(super) inform: &'a dyn Fn(&Response<()>),
 }
 
 impl Call<'_> {
@@ -116,7 +118,7 @@ impl Call<'_> {
         let is_upgrade = parts.headers.contains_key(header::UPGRADE);
         let repeatable = reused && body.is_end_stream() && parts.method.is_idempotent();
         let upload = body.upload();
-        let sent = self.answer(&upload, client.send(&mut parts, body)).await?;
+        let sent = self.answer(&upload, client.send(&mut parts, body, self.inform)).await?;
         match sent {
             Ok(Reply::Response(response)) => Ok(Answer::Response(
                 response.map(|body| UpstreamBody::http1(body, Rc::clone(&self.pool))),

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, header};
+use http::{Request, Response, header};
 use http_body::Body;
 use tokio::time::{Instant, timeout_at};
 use tunnel_common::config::Route;
@@ -66,6 +66,7 @@ impl Upstreams {
         &self,
         route: &Arc<Route>,
         request: Request<B>,
+        inform: &dyn Fn(&Response<()>),
     ) -> Result<UpstreamAnswer, ProxyError>
     where
         B: Body<Data = Bytes> + 'static,
@@ -74,7 +75,8 @@ impl Upstreams {
         let (mut parts, body) = request.into_parts();
         rewrite::aim(&mut parts, route)?;
         check_length(&parts, &body)?;
-        let call = Call { route, pool: self.pools.of(&route.target), dialler: &self.dialler };
+        let pool = self.pools.of(&route.target);
+        let call = Call { route, pool, dialler: &self.dialler, inform };
         call.run(Request::from_parts(parts, RequestBody::new(body))).await
     }
 }

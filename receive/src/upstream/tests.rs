@@ -102,7 +102,7 @@ impl World {
         B: http_body::Body<Data = Bytes, Error = Infallible> + 'static,
     {
         let route = Arc::new(self.route.clone());
-        within(self.upstreams.send(&route, request)).await
+        within(self.upstreams.send(&route, request, &|_| ())).await
     }
 
     async fn get(&self) -> Result<String, ProxyError> {

@@ -4,7 +4,8 @@
 //! built last.
 #![expect(
     clippy::expect_used,
-    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
     clippy::unwrap_used,
     reason = "clippy.toml's exception for tests misses helpers"
 )]

@@ -100,12 +100,10 @@ fn a_target_that_leaves_a_download_leaves_it_incomplete(transport: Transport) {
     let seen = Arc::new(Mutex::new(seen));
     let origin = Origin::script(move |mut socket| {
         let Some((line, _)) = socket.head() else { return };
-        match line.contains("/chunked") {
-            true => {
-                socket.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
-            }
-            false => socket.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\none"),
-        }
+        socket.send(match line.contains("/chunked") {
+            true => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n",
+            false => "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\none",
+        });
         seen.lock().unwrap().recv_timeout(LIMIT).unwrap();
     });
     let bridge = Bridge::new(transport).route("download", &origin).start();

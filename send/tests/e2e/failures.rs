@@ -41,10 +41,10 @@ fn each_failure_has_its_own_answer(transport: Transport) {
     let bridge = Bridge::new(transport)
         .route("good", &good)
         .only_in_send("orphan")
-        .target("dead", &format!("http://{dead}"), json!({}))
-        .target("nowhere", "http://nowhere.invalid", json!({}))
-        .target("plain", &format!("https://{plain}"), json!({}))
-        .target("mute", &format!("http://{}", mute.address()), json!({ "timeout": "200ms" }))
+        .target("dead", &format!("http://{dead}"), &json!({}))
+        .target("nowhere", "http://nowhere.invalid", &json!({}))
+        .target("plain", &format!("https://{plain}"), &json!({}))
+        .target("mute", &format!("http://{}", mute.address()), &json!({ "timeout": "200ms" }))
         .route("odd", &odd)
         .start();
     let orphan = bridge.at("orphan").port().to_string();
@@ -69,13 +69,13 @@ fn a_target_with_tls_is_verified(transport: Transport) {
     let ca = folder.path().join("ca.pem");
     std::fs::write(&ca, certificate).unwrap();
     let target = format!("https://localhost:{}", origin.address().port());
-    let trusted = json!({ "tls": { "ca": ca } });
-    let misnamed = json!({ "tls": { "ca": ca, "serverName": "other.example" } });
+    let trusted = &json!({ "tls": { "ca": ca } });
+    let misnamed = &json!({ "tls": { "ca": ca, "serverName": "other.example" } });
     let bridge = Bridge::new(transport)
         .target("trusted", &target, trusted)
-        .target("untrusted", &target, json!({ "tls": { "ca": foreign_authority(&folder) } }))
+        .target("untrusted", &target, &json!({ "tls": { "ca": foreign_authority(&folder) } }))
         .target("misnamed", &target, misnamed)
-        .target("without-tls", &format!("http://{}", origin.address()), json!({}))
+        .target("without-tls", &format!("http://{}", origin.address()), &json!({}))
         .start();
     let place = target.strip_prefix("https://").unwrap();
     for mapping in ["untrusted", "misnamed"] {

@@ -21,7 +21,7 @@ over_each_transport!({
 
 /// A target that speaks HTTP/2 only.
 fn h2c(bridge: Bridge, name: &str, origin: &Origin) -> Bridge {
-    bridge.target(name, &format!("h2c://{}", origin.address()), json!({}))
+    bridge.target(name, &format!("h2c://{}", origin.address()), &json!({}))
 }
 
 /// Says what came, and in which version.

@@ -1,7 +1,6 @@
 //! Whole bridges: every scenario over every transport, in one process.
 #![expect(
     clippy::expect_used,
-    clippy::panic,
     clippy::unwrap_used,
     reason = "clippy.toml's exception for tests misses helpers"
 )]
@@ -14,6 +13,10 @@ macro_rules! over_each_transport {
     ($scenarios:tt) => {
         over_each_transport!(grpc: Grpc, $scenarios);
         over_each_transport!(memory: Memory, $scenarios);
+        over_each_transport!(ssh: Ssh, $scenarios);
+        over_each_transport!(ssh_client: SshClient, $scenarios);
+        over_each_transport!(ssh_server: SshServer, $scenarios);
+        over_each_transport!(ssh_both: SshBoth, $scenarios);
     };
     ($module:ident: $transport:ident, { $($scenario:ident)* }) => {
         mod $module {
@@ -34,6 +37,7 @@ mod http2;
 mod messages;
 mod reload;
 mod routing;
+mod ssh;
 mod stalled;
 mod tunnels;
 mod upgrade;

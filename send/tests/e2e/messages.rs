@@ -10,6 +10,8 @@ over_each_transport!({
     the_answer_to_head_has_a_length_and_no_body
     chunks_and_trailers_cross_both_ways
     a_body_waits_for_100_continue
+    a_target_may_refuse_a_body_before_it_is_sent
+    early_hints_come_before_the_answer
     http_1_0_gets_its_answer_without_chunks
     a_connection_is_kept_and_may_be_pipelined
     statuses_without_a_body_end_at_once
@@ -98,6 +100,38 @@ fn a_body_waits_for_100_continue(transport: Transport) {
     caller.send("Expect: 100-continue\r\n\r\n");
     assert_eq!(caller.head().status, 100);
     caller.send("hello");
+    caller.reply().assert_ok("ok");
+}
+
+fn a_target_may_refuse_a_body_before_it_is_sent(transport: Transport) {
+    let origin = Origin::script(|mut socket| {
+        while socket.head().is_some() {
+            socket.send("HTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\n\r\nno");
+        }
+    });
+    let bridge = Bridge::new(transport).route("expect", &origin).start();
+    let mut caller = bridge.call("expect");
+    caller.send("PUT / HTTP/1.1\r\nHost: caller\r\nContent-Length: 5\r\n");
+    caller.send("Expect: 100-continue\r\n\r\n");
+    let reply = caller.reply();
+    assert_eq!((reply.status, &*reply.text()), (417, "no"), "and no 100 before it");
+}
+
+fn early_hints_come_before_the_answer(transport: Transport) {
+    let origin = Origin::script(|mut socket| {
+        while socket.head().is_some() {
+            socket.send("HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n");
+            socket.send("HTTP/1.1 103 Early Hints\r\nConnection: x-hop\r\nX-Hop: 1\r\n\r\n");
+            socket.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let bridge = Bridge::new(transport).route("hints", &origin).start();
+    let mut caller = bridge.call("hints");
+    caller.send_get("/", "");
+    let hints = caller.head();
+    assert_eq!((hints.status, hints.field("link")), (103, Some("</a.css>; rel=preload")));
+    let more = caller.head();
+    assert_eq!((more.status, more.field("x-hop")), (103, None));
     caller.reply().assert_ok("ok");
 }
 

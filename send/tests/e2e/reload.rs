@@ -31,7 +31,7 @@ fn mappings_come_and_go_under_load(transport: Transport) {
     let target = format!("http://{}", extra.address());
     for round in 0..2 {
         let names: Vec<_> = (0..COUNT).map(|number| format!("x{round}-{number}")).collect();
-        names.iter().for_each(|name| bridge.mappings.add(name, &target, json!({}), false));
+        names.iter().for_each(|name| bridge.mappings.add(name, &target, &json!({}), false));
         bridge.mappings.write();
         names.iter().for_each(|name| until_answered(&bridge, name, "extra"));
         let addresses: Vec<_> = names.iter().map(|name| bridge.at(name)).collect();
@@ -85,7 +85,7 @@ fn a_broken_config_changes_nothing(transport: Transport) {
         bridge.get("old", "/").assert_ok("old");
     }
     let target = format!("http://{}", new.address());
-    bridge.mappings.add("new", &target, json!({}), false);
+    bridge.mappings.add("new", &target, &json!({}), false);
     bridge.mappings.write();
     until_answered(&bridge, "new", "new");
     bridge.get("old", "/").assert_ok("old");
@@ -102,8 +102,8 @@ fn a_port_in_use_is_told_and_tried_again(transport: Transport) {
     let origin = Origin::saying("good");
     let mut bridge = Bridge::new(transport).route("good", &origin).start();
     let target = format!("http://{}", origin.address());
-    bridge.mappings.add("taken", &target, json!({}), false);
-    bridge.mappings.add("free", &target, json!({}), false);
+    bridge.mappings.add("taken", &target, &json!({}), false);
+    bridge.mappings.add("free", &target, &json!({}), false);
     let taken = TcpListener::bind(bridge.at("taken")).unwrap();
     bridge.mappings.write();
     until_answered(&bridge, "free", "good");

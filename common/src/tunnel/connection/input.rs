@@ -14,11 +14,11 @@ use super::{Connection, DrainMark};
 
 /// PING, PONG, NOTICE, unknown and empty DATA frames that a peer may send per PING interval.
 /// A correct peer needs a handful; none of them costs it anything else.
-const MAX_SMALL_FRAMES: u32 = 1000;
+pub(crate) const MAX_SMALL_FRAMES: u32 = 1000;
 
 /// Output that may pile up for a peer that does not read it, before the tunnel is given up. Only
 /// answers to the peer's own frames can go beyond the room that streams have.
-const MAX_OUT: usize = 4 * 1024 * 1024;
+pub(crate) const MAX_OUT: usize = 4 * 1024 * 1024;
 
 /// What the next byte of input belongs to.
 #[derive(Clone, Copy, Debug)]

@@ -18,6 +18,8 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use self::input::Reading;
+#[cfg(test)]
+pub(crate) use self::input::{MAX_OUT, MAX_SMALL_FRAMES};
 use self::openers::Openers;
 pub(crate) use self::openers::Ticket;
 use self::queue::Queue;

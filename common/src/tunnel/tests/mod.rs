@@ -3,6 +3,7 @@
 mod endings;
 mod exchange;
 mod fairness;
+mod specification;
 
 use std::cell::RefCell;
 use std::rc::Rc;

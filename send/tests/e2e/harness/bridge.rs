@@ -1,7 +1,8 @@
 //! A bridge: the ends and what they share.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Mutex;
 
 use clap::Parser;
@@ -18,12 +19,11 @@ use super::mappings::Mappings;
 use super::memory::Wire;
 use super::origin::Origin;
 use super::place::Place;
+use super::relay::Relay;
 use super::reply::Reply;
-use super::transport::Transport;
+use super::stock::{Dial, Program, Sshd};
+use super::transport::{TUNNEL_PORT, Transport};
 use super::wait::until;
-
-/// Where each `tunnel-send` listens, on an address of its own.
-const TUNNEL_PORT: u16 = 9000;
 
 /// A bridge to be.
 pub struct Bridge {
@@ -32,28 +32,39 @@ pub struct Bridge {
     sends: usize,
     receives: usize,
     send_flags: Vec<String>,
+    client: Client,
 }
+
+/// How to start a stock client.
+type Client = Box<dyn Fn(&Dial) -> Command>;
 
 impl Bridge {
     /// One `tunnel-send`, one `tunnel-receive`, no mappings.
     pub fn new(transport: Transport) -> Self {
-        Self { transport, mappings: Mappings::new(), sends: 1, receives: 1, send_flags: Vec::new() }
+        Self {
+            transport,
+            mappings: Mappings::new(),
+            sends: 1,
+            receives: 1,
+            send_flags: Vec::new(),
+            client: Box::new(Dial::ssh),
+        }
     }
 
     /// Maps the next port to `origin`.
     pub fn route(self, name: &str, origin: &Origin) -> Self {
-        self.target(name, &format!("http://{}", origin.address()), json!({}))
+        self.target(name, &format!("http://{}", origin.address()), &json!({}))
     }
 
     /// Maps the next port to any target; `more` are further fields of the mapping.
-    pub fn target(mut self, name: &str, target: &str, more: Value) -> Self {
+    pub fn target(mut self, name: &str, target: &str, more: &Value) -> Self {
         self.mappings.add(name, target, more, false);
         self
     }
 
     /// A mapping that only `tunnel-send` has.
     pub fn only_in_send(mut self, name: &str) -> Self {
-        self.mappings.add(name, "http://nowhere.invalid", json!({}), true);
+        self.mappings.add(name, "http://nowhere.invalid", &json!({}), true);
         self
     }
 
@@ -73,6 +84,12 @@ impl Bridge {
         self
     }
 
+    /// What dials where a stock client does.
+    pub fn client(mut self, client: impl Fn(&Dial) -> Command + 'static) -> Self {
+        self.client = Box::new(client);
+        self
+    }
+
     /// Returns once all tunnels are up.
     pub fn start(self) -> Running {
         let places: Vec<_> = (0..self.sends).map(|_| Place::take()).collect();
@@ -84,14 +101,22 @@ impl Bridge {
             transport: self.transport,
             mappings: self.mappings,
             send_flags: self.send_flags,
+            client: self.client,
             wires: places.iter().map(|_| Wire::default()).collect(),
+            relays: places.iter().filter_map(|place| self.transport.relay(place)).collect(),
             places,
+            receive_places: (0..self.receives).map(|_| Place::take()).collect(),
             keys,
             sends: Vec::new(),
             receives: Vec::new(),
+            sshds: Vec::new(),
+            dialling: (0..self.sends).map(|_| Vec::new()).collect(),
         };
+        let sshds = bridge.places.iter().map(|place| bridge.transport.sshd(place, &bridge.keys()));
+        bridge.sshds = sshds.collect();
         bridge.sends = (0..self.sends).map(|index| bridge.start_send(index)).collect();
         bridge.receives = (0..self.receives).map(|index| bridge.start_receive(index)).collect();
+        (0..self.sends).for_each(|index| bridge.dial(index));
         bridge.until_up();
         bridge
     }
@@ -102,11 +127,17 @@ pub struct Running {
     pub mappings: Mappings,
     pub sends: Vec<End>,
     pub receives: Vec<End>,
+    pub relays: Vec<Relay>,
     transport: Transport,
     send_flags: Vec<String>,
+    client: Client,
     places: Vec<Place>,
     wires: Vec<Wire>,
     keys: TempDir,
+    receive_places: Vec<Place>,
+    sshds: Vec<Option<Sshd>>,
+    /// The programs that dial each `tunnel-send`.
+    dialling: Vec<Vec<Program>>,
 }
 
 impl Running {
@@ -133,6 +164,7 @@ impl Running {
     /// Starts that `tunnel-send` again, after it was stopped.
     pub fn restart_send(&mut self, index: usize) {
         self.sends[index] = self.start_send(index);
+        self.dial(index);
     }
 
     /// Starts that `tunnel-receive` again, after it was stopped.
@@ -167,9 +199,9 @@ impl Running {
             "tunnel-send".to_owned(),
             format!("--bind={}", place.address),
             format!("--admin={}", place.port(0)),
-            format!("--tunnel={}://{}", transport.scheme(), place.port(TUNNEL_PORT)),
         ];
-        flags.extend(common_flags(self.mappings.send_file(), self.keys("send")));
+        flags.extend(transport.send_flags(place, self.receive_places.len()));
+        flags.extend(common_flags(&self.mappings.send_file(), &self.keys().join("send")));
         flags.extend(self.send_flags.iter().cloned());
         let args = SendArgs::try_parse_from(flags).unwrap();
         log(&args);
@@ -181,20 +213,34 @@ impl Running {
     fn start_receive(&self, index: usize) -> End {
         let transport = self.transport;
         let mut flags = vec!["tunnel-receive".to_owned(), "--admin=127.0.0.1:0".to_owned()];
-        flags.extend(
-            self.places.iter().map(|place| {
-                format!("--tunnel={}://{}", transport.scheme(), place.port(TUNNEL_PORT))
-            }),
-        );
-        flags.extend(common_flags(self.mappings.receive_file(), self.keys("receive")));
+        let place = &self.receive_places[index];
+        flags.extend(transport.receive_flags(index, place, &self.places));
+        flags.extend(common_flags(&self.mappings.receive_file(), &self.keys().join("receive")));
         let args = ReceiveArgs::try_parse_from(flags).unwrap();
         let wires = self.wires.clone();
         let name = format!("receive {index} of {}", self.places[0].address);
         End::start(&name, async move || transport.receive(&args, wires).await).unwrap()
     }
 
-    fn keys(&self, end: &str) -> PathBuf {
-        self.keys.path().join("keys").join(end)
+    /// Starts anew what dials that `tunnel-send` if the apps do not.
+    fn dial(&mut self, index: usize) {
+        self.dialling[index].clear();
+        let (send, keys) = (&self.places[index], self.keys());
+        let receives = self.receive_places.iter().enumerate();
+        self.dialling[index] = receives
+            .filter_map(|(number, place)| self.transport.dial(send, number, place, &keys))
+            .map(|dial| Program::start(&mut (self.client)(&dial)))
+            .collect();
+    }
+
+    /// Where the first `tunnel-send`, or the `sshd` beside it, waits for tunnels.
+    pub fn tunnel_address(&self) -> SocketAddr {
+        self.places[0].port(TUNNEL_PORT)
+    }
+
+    /// The folder of all keys.
+    pub fn keys(&self) -> PathBuf {
+        self.keys.path().join("keys")
     }
 }
 
@@ -209,7 +255,7 @@ impl Drop for Running {
 }
 
 /// What takes longer to drain than the harness waits is stuck.
-fn common_flags(config: PathBuf, keys: PathBuf) -> [String; 3] {
+fn common_flags(config: &Path, keys: &Path) -> [String; 3] {
     [
         format!("--config={}", config.display()),
         format!("--keys={}", keys.display()),

@@ -26,7 +26,7 @@ impl Mappings {
     }
 
     /// Adds a mapping of the next port; `more` are further fields.
-    pub fn add(&mut self, name: &str, target: &str, more: Value, only_in_send: bool) {
+    pub fn add(&mut self, name: &str, target: &str, more: &Value, only_in_send: bool) {
         let port = self.next_port;
         self.next_port += 1;
         let mut value = json!({ "port": port.to_string(), "remoteIP": target, "name": name });

@@ -1,0 +1,171 @@
+//! The entry to a tunnel that others carry: a port that some `sshd` forwards to `tunnel-receive`.
+
+use std::cell::Cell;
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::str::FromStr;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
+use tunnel_common::dial::dial;
+use tunnel_common::retry::Retry;
+use tunnel_common::tunnel::{Acceptor, HostPort, InvalidTunnelUrl, Peer};
+
+/// Where a tunnel is entered: `http://HOST:PORT`, as what is there also serves plain HTTP.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct EntryUrl(HostPort);
+
+impl FromStr for EntryUrl {
+    type Err = InvalidTunnelUrl;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let place = text.strip_prefix("http://").ok_or("write it as http://HOST:PORT")?;
+        let place: HostPort = place.strip_suffix('/').unwrap_or(place).parse()?;
+        match place.port {
+            0 => Err("port 0 cannot be connected to".into()),
+            _ => Ok(Self(place)),
+        }
+    }
+}
+
+impl fmt::Display for EntryUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}", self.0)
+    }
+}
+
+/// Keeps one tunnel up through the entry. What carries it proves nothing of the other end, so the
+/// entry must be a place that only the right one can forward.
+pub struct EntryAcceptor {
+    place: HostPort,
+    retry: Retry,
+    current: Option<Current>,
+    /// When to dial next.
+    next: Instant,
+}
+
+/// The tunnel that was handed out last.
+struct Current {
+    begun: Instant,
+    heard: Rc<Cell<bool>>,
+    over: oneshot::Receiver<()>,
+}
+
+impl EntryAcceptor {
+    /// Dials when asked for a tunnel, and not again until that is over.
+    pub fn new(url: &EntryUrl) -> Self {
+        Self {
+            place: url.0.clone(),
+            retry: Retry::new(format!("entering the tunnel at {url}")),
+            current: None,
+            next: Instant::now(),
+        }
+    }
+
+    /// Takes note of how the last tunnel went.
+    fn judge(&mut self, Current { begun, heard, .. }: &Current) {
+        let pause = match heard.get() {
+            true => {
+                self.retry.worked();
+                self.retry.ended(begun.elapsed())
+            }
+            false => self.retry.failed(
+                "the port answers, but no tunnel-receive behind it does: is it there, and is no \
+                 other tunnel-send using this forward?",
+            ),
+        };
+        self.next = Instant::now() + pause;
+    }
+}
+
+impl Acceptor for EntryAcceptor {
+    type Io = EntryStream;
+
+    async fn accept(&mut self) -> (EntryStream, Peer) {
+        loop {
+            if let Some(current) = &mut self.current {
+                // The other half only ever goes.
+                let _ = (&mut current.over).await;
+            }
+            if let Some(current) = self.current.take() {
+                self.judge(&current);
+            }
+            sleep_until(self.next).await;
+            match dial(&self.place).await {
+                Ok((tcp, address)) => {
+                    let (gone, over) = oneshot::channel();
+                    let heard = Rc::new(Cell::new(false));
+                    let begun = Instant::now();
+                    self.current = Some(Current { begun, heard: Rc::clone(&heard), over });
+                    let peer = Peer { address: address.to_string(), names: Vec::new() };
+                    return (EntryStream { tcp, heard, _gone: gone }, peer);
+                }
+                Err(error) => self.next = Instant::now() + self.retry.failed(&error.to_string()),
+            }
+        }
+    }
+}
+
+/// A connection to the entry.
+pub struct EntryStream {
+    tcp: TcpStream,
+    /// Whether the other end has said anything.
+    heard: Rc<Cell<bool>>,
+    /// Dropped with the stream, which tells the acceptor.
+    _gone: oneshot::Sender<()>,
+}
+
+impl AsyncRead for EntryStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.tcp).poll_read(cx, buf))?;
+        if buf.filled().len() > before {
+            self.heard.set(true);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for EntryStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_a_host_and_a_port() {
+        for text in ["http://a.example:8079", "http://[::1]:8079"] {
+            assert_eq!(text.parse::<EntryUrl>().unwrap().to_string(), text);
+        }
+        assert!("http://a:8079/".parse::<EntryUrl>().is_ok());
+        for text in ["a:1", "https://a:1", "http://a", "http://a:0", "http://a:1/x", "http://u@a:1"]
+        {
+            assert!(text.parse::<EntryUrl>().is_err(), "{text}");
+        }
+    }
+}

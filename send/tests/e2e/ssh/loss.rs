@@ -1,0 +1,66 @@
+//! Connections that are lost: noticed from both ends, replaced, and freed.
+
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
+
+use super::pair::Server;
+use crate::harness::{Bridge, Load, Origin, Place, Relay, Transport, run, until};
+
+/// How long a lost connection may stay unnoticed.
+const NOTICED: Duration = Duration::from_secs(3);
+
+/// The callers fail at the first request that is not answered.
+#[test]
+fn a_cut_loses_no_request_and_is_mended_within_a_second() {
+    let origin = Origin::saying("good");
+    let bridge = Bridge::new(Transport::SshRelay).route("good", &origin).start();
+    let load = Load::start(&[(bridge.at("good"), "good")]);
+    for round in 2..5 {
+        let begun = Instant::now();
+        bridge.relays[0].cut();
+        until("the next tunnel", || {
+            (bridge.sends[0].metric("isthmus_sessions_begun_total") >= round).then_some(())
+        });
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        load.until_answered(50);
+    }
+    load.finish();
+}
+
+#[test]
+fn a_black_hole_is_left_within_three_seconds() {
+    let origin = Origin::saying("good");
+    let bridge = Bridge::new(Transport::SshRelay).route("good", &origin).start();
+    bridge.get("good", "/").assert_ok("good");
+    let begun = Instant::now();
+    bridge.relays[0].swallow();
+    until("the next tunnel", || {
+        (bridge.sends[0].metric("isthmus_sessions_begun_total") >= 2).then_some(())
+    });
+    assert!(begun.elapsed() < NOTICED, "{:?}", begun.elapsed());
+    bridge.until_up();
+    bridge.get("good", "/").assert_ok("good");
+}
+
+/// SSH notices by itself, also when nobody speaks the tunnel protocol on it.
+#[test]
+fn both_ends_notice_a_black_hole_and_free_everything() {
+    run(async {
+        let mut server = Server::start().await;
+        let place = Place::take();
+        let relay = Relay::start(place.port(9500), server.address());
+        let known = server.client_keys().join("known_hosts");
+        let line = std::fs::read_to_string(&known).unwrap().replace("127.0.0.1", "127.*");
+        std::fs::write(known, line).unwrap();
+        let (mut client, (mut accepted, _)) = server.tunnel_at(place.port(9500)).await;
+        relay.swallow();
+        let (mut here, mut there) = ([0], [0]);
+        let ended = async { tokio::join!(client.read(&mut here), accepted.read(&mut there)) };
+        let (client_end, server_end) = timeout(NOTICED, ended).await.unwrap();
+        assert!(matches!(client_end, Ok(0) | Err(_)) && matches!(server_end, Ok(0) | Err(_)));
+        drop((client, accepted));
+        assert_eq!(server.drain.finish(NOTICED).await, 0);
+    });
+}
