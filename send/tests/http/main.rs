@@ -30,7 +30,10 @@ mod process;
 mod target;
 
 mod bridge;
+mod corpus;
 mod curl;
 mod foreign;
 mod matrix;
 mod observation;
+mod origins;
+mod smuggling;

@@ -132,6 +132,11 @@ const server = process.argv[2] === 'h2c'
   ? http2.createServer({ settings: { maxHeaderListSize: 128 * 1024 } }, serve)
   : http.createServer(limits, serve);
 server.maxHeadersCount = 0;
+// Asks for a body only where it is read.
+server.on('checkContinue', (request, response) => {
+  if (request.url !== '/early') response.writeContinue();
+  serve(request, response);
+});
 server.on('upgrade', (request, socket) => {
   socket.write(`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${request.headers.upgrade}\r\nX-Origin: a\r\n\r\n`);
   socket.pipe(socket).on('error', () => socket.destroy());
