@@ -160,7 +160,6 @@ pub const CORPUS: &[Case] = &[
     case("http-2.0", Refused(400), b"GET {path} HTTP/2.0\r\nHost: {host}\r\n\r\n"),
     case("http-lower", Refused(400), b"GET {path} http/1.1\r\nHost: {host}\r\n\r\n"),
     case("http-01.1", Refused(400), b"GET {path} HTTP/01.1\r\nHost: {host}\r\n\r\n"),
-    case("method-lower", Passed, b"get {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"),
     case("method-delimiter", Refused(400), b"GET@ {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"),
     case("fragment", Refused(400), b"GET {path}#fragment HTTP/1.1\r\nHost: {host}\r\n\r\n"),
     case("backslash", Passed, b"GET {path}\\..\\x HTTP/1.1\r\nHost: {host}\r\n\r\n"),

@@ -26,6 +26,7 @@ mod ends;
 #[allow(dead_code, reason = "each of them uses a part")]
 #[path = "../binaries/process.rs"]
 mod process;
+#[allow(dead_code, reason = "each of them uses a part")]
 #[path = "../binaries/target.rs"]
 mod target;
 
@@ -36,4 +37,5 @@ mod foreign;
 mod matrix;
 mod observation;
 mod origins;
+mod responses;
 mod smuggling;

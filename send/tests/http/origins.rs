@@ -32,7 +32,7 @@ pub const ALL: [(&str, Start); 6] = [
     }),
     ("haproxy", |at, folder| {
         let mut command = program("haproxy");
-        command.args(["-q", "-db", "-f"]).arg(config("haproxy.cfg", at, folder));
+        command.args(["-db", "-f"]).arg(config("haproxy.cfg", at, folder));
         command
     }),
     ("apache2", |at, folder| {
