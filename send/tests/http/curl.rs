@@ -85,8 +85,11 @@ fn sections(text: &str) -> Vec<Value> {
         let (fields, status): (Vec<_>, Vec<_>) =
             text.lines().partition(|line| !line.starts_with("HTTP/"));
         let status = status.first().and_then(|line| line.split(' ').nth(1));
-        let fields: Vec<_> =
-            fields.iter().filter_map(|line| line.split_once(':')).map(|(n, v)| (n, v.trim())).collect();
+        let fields: Vec<_> = fields
+            .iter()
+            .filter_map(|line| line.split_once(':'))
+            .map(|(n, v)| (n, v.trim()))
+            .collect();
         json!({ "status": status, "headers": fields })
     };
     sections.map(section).collect()

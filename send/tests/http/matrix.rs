@@ -24,8 +24,10 @@ fn assert_same(direct: &Server, origins: &[(&str, &Server)], client: impl Fn(Soc
         let seen = see(bridge.mapping(index));
         for (case, expected) in expected {
             if seen[case] != *expected {
-                differences +=
-                    &format!("\n{case}, to {url}\n  direct:  {expected}\n  bridged: {}\n", seen[case]);
+                differences += &format!(
+                    "\n{case}, to {url}\n  direct:  {expected}\n  bridged: {}\n",
+                    seen[case]
+                );
             }
         }
     }

@@ -29,18 +29,44 @@ macro_rules! then_another {
 
 const CASES: &[(&str, Fate, &str)] = &[
     ("plain", Whole("ok"), "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
-    ("another-after-it", Whole("ok"), then_another!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")),
-    ("another-after-chunks", Whole("ok"), then_another!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")),
+    (
+        "another-after-it",
+        Whole("ok"),
+        then_another!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+    ),
+    (
+        "another-after-chunks",
+        Whole("ok"),
+        then_another!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+    ),
     ("another-after-204", Whole(""), then_another!("HTTP/1.1 204 No Content\r\n\r\n")),
-    ("another-after-304", Whole(""), then_another!("HTTP/1.1 304 Not Modified\r\nContent-Length: 8\r\n\r\n")),
-    ("cl.te", Whole("ok"), then_another!("HTTP/1.1 200 OK\r\nContent-Length: 90\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")),
+    (
+        "another-after-304",
+        Whole(""),
+        then_another!("HTTP/1.1 304 Not Modified\r\nContent-Length: 8\r\n\r\n"),
+    ),
+    (
+        "cl.te",
+        Whole("ok"),
+        then_another!(
+            "HTTP/1.1 200 OK\r\nContent-Length: 90\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+        ),
+    ),
     ("cl.cl", Refused, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok!"),
     ("cl-list", Refused, "HTTP/1.1 200 OK\r\nContent-Length: 2, 3\r\n\r\nok!"),
     ("cl-plus", Refused, "HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok"),
     ("cl-minus", Refused, "HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nok"),
     ("cl-overflow", Refused, "HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551618\r\n\r\nok"),
-    ("te-unknown", Refused, "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
-    ("te.te", Refused, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+    (
+        "te-unknown",
+        Refused,
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    ),
+    (
+        "te.te",
+        Refused,
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    ),
     ("bare-lf", Refused, "HTTP/1.1 200 OK\r\nX: a\nSet-Cookie: b\r\nContent-Length: 0\r\n\r\n"),
     ("bare-cr", Refused, "HTTP/1.1 200 OK\r\nX: a\rSet-Cookie: b\r\nContent-Length: 0\r\n\r\n"),
     ("nul", Refused, "HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n"),
@@ -51,15 +77,43 @@ const CASES: &[(&str, Fate, &str)] = &[
     ("status-99", Refused, "HTTP/1.1 99 Odd\r\nContent-Length: 0\r\n\r\n"),
     ("status-2000", Refused, "HTTP/1.1 2000 Odd\r\nContent-Length: 0\r\n\r\n"),
     ("no-status", Refused, "HTTP/1.1 OK\r\nContent-Length: 0\r\n\r\n"),
-    ("unasked-101", Refused, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"),
+    (
+        "unasked-101",
+        Refused,
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+    ),
     ("not-http", Refused, "220 mail.example ESMTP\r\n"),
-    ("chunk-size", BrokenOff, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\nx\r\n"),
-    ("chunk-too-long", BrokenOff, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok!\r\n0\r\n\r\n"),
-    ("chunk-overflow", BrokenOff, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000002\r\nok\r\n0\r\n\r\n"),
-    ("chunk-bare-lf", BrokenOff, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\nok\n0\n\n"),
-    ("trailer-bare-lf", BrokenOff, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX: a\nb: c\r\n\r\n"),
+    (
+        "chunk-size",
+        BrokenOff,
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\nx\r\n",
+    ),
+    (
+        "chunk-too-long",
+        BrokenOff,
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok!\r\n0\r\n\r\n",
+    ),
+    (
+        "chunk-overflow",
+        BrokenOff,
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000002\r\nok\r\n0\r\n\r\n",
+    ),
+    (
+        "chunk-bare-lf",
+        BrokenOff,
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\nok\n0\n\n",
+    ),
+    (
+        "trailer-bare-lf",
+        BrokenOff,
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX: a\nb: c\r\n\r\n",
+    ),
     ("cut-off", BrokenOff, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok"),
-    ("cut-off-in-chunks", BrokenOff, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nok"),
+    (
+        "cut-off-in-chunks",
+        BrokenOff,
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nok",
+    ),
     ("cut-off-in-head", Refused, "HTTP/1.1 200 OK\r\nContent-Le"),
     ("nothing", Refused, ""),
 ];
@@ -69,7 +123,8 @@ fn serve(stream: &mut BufReader<TcpStream>, path: &str) {
     let case = CASES.iter().find(|(name, ..)| path.strip_prefix('/') == Some(name));
     let Some((name, _, bytes)) = case else {
         let length = path.len();
-        write!(stream.get_ref(), "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{path}").unwrap();
+        write!(stream.get_ref(), "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{path}")
+            .unwrap();
         return;
     };
     // The bridge may close before it has read all.

@@ -85,7 +85,9 @@ impl Range {
         let path = format!("/probe/{case}");
         caller.send_get(&path, "Connection: close\r\n");
         let reply = caller.reply();
-        self.check(reply.field("x-seen") == Some(&path), case, || format!("the next got {reply:?}"));
+        self.check(reply.field("x-seen") == Some(&path), case, || {
+            format!("the next got {reply:?}")
+        });
     }
 
     /// Checks what the origin has seen.
@@ -94,7 +96,11 @@ impl Range {
         let mut seen: HashMap<&str, usize> = HashMap::new();
         for line in log.lines().filter(|line| !line.contains("/probe/")) {
             let case = line.split(' ').find_map(|word| word.strip_prefix("/case/"));
-            let case = case.and_then(|name| CORPUS.iter().find(|case| name.starts_with(case.name) && is_path_end(name, case.name)));
+            let case = case.and_then(|name| {
+                CORPUS
+                    .iter()
+                    .find(|case| name.starts_with(case.name) && is_path_end(name, case.name))
+            });
             let Some(case) = case else {
                 self.wrong.push(format!("the origin saw {line:?}"));
                 continue;
