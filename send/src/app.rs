@@ -10,7 +10,6 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use tokio::net::lookup_host;
 use tokio::sync::watch;
-use tunnel_common::condition::Condition;
 use tunnel_common::config::Config;
 use tunnel_common::drain::Drain;
 use tunnel_common::process::{self, Process};
@@ -92,7 +91,7 @@ impl App {
         listeners.apply(&config).map_err(|errors| {
             anyhow!("{}; end what holds the port, or change the mapping", join(&errors))
         })?;
-        announce(&sessions, &config);
+        sessions.announce(&config);
         Ok(Self { process, sessions, listeners, tunnels: Vec::new(), callers, peers, grace })
     }
 
@@ -210,13 +209,8 @@ async fn follow(
                 gate.close(errors);
             }
         }
-        announce(&sessions, &snapshot);
+        sessions.announce(&snapshot);
     }
-}
-
-fn announce(sessions: &Sessions, config: &Config) {
-    let conditions: Vec<_> = config.conditions().map(Condition::to_string).collect();
-    sessions.announce(config.digest(), &conditions);
 }
 
 fn join(errors: &[ListenError]) -> String {
