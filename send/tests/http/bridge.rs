@@ -11,8 +11,8 @@ const FIRST: u16 = 8050;
 /// Runs until it is dropped.
 pub struct Bridge {
     pub ends: Ends,
-    pub send: Process,
-    pub receive: Process,
+    _send: Process,
+    _receive: Process,
 }
 
 impl Bridge {
@@ -25,7 +25,7 @@ impl Bridge {
             .collect();
         ends.write_config(&format!(r#"{{ "data": [ {} ] }}"#, mappings.join(", ")));
         let (send, receive) = ends.start();
-        Self { ends, send, receive }
+        Self { ends, _send: send, _receive: receive }
     }
 
     /// Where the mapping with this index, in the order of the URLs, listens.

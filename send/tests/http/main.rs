@@ -6,6 +6,7 @@
 #![expect(
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stderr,
     clippy::unwrap_used,
     reason = "clippy.toml's exception for tests misses helpers"
 )]

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Fields that speak of one connection, and those that `docs/headers.md` lets the bridge add.
-const OF_THE_BRIDGE: [&str; 10] = [
+const OF_THE_BRIDGE: [&str; 11] = [
     "connection",
     "date",
     "forwarded",
@@ -13,6 +13,7 @@ const OF_THE_BRIDGE: [&str; 10] = [
     "x-forwarded-for",
     "x-forwarded-host",
     "x-forwarded-proto",
+    "x-request-id",
     "x-request-id",
 ];
 
@@ -29,9 +30,8 @@ fn normalise(value: &mut Value, addresses: &[&str]) {
         Value::Array(values) => values.iter_mut().for_each(|value| normalise(value, addresses)),
         Value::Object(members) => {
             for (name, member) in members {
-                match (&**name, &mut *member) {
-                    ("headers" | "trailers", Value::Array(fields)) => order(fields),
-                    _ => {}
+                if let ("headers" | "trailers", Value::Array(fields)) = (&**name, &mut *member) {
+                    order(fields);
                 }
                 normalise(member, addresses);
             }

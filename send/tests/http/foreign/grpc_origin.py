@@ -16,7 +16,7 @@ def end_of(name):
 
 def unary(request, context):
     """Tells which metadata came, and sends some of its own first and last."""
-    sent = [(k, v) for k, v in context.invocation_metadata() if k.startswith("x-") and "forwarded" not in k]
+    sent = [(k, v) for k, v in context.invocation_metadata() if k.startswith("x-") and "forwarded" not in k and k != "x-request-id"]
     context.send_initial_metadata((("x-first", "1"), ("x-first-bin", b"\x00\xff\x80")))
     context.set_trailing_metadata((("x-last", "2"), ("x-last-bin", b"\x00\x01,\xfe")))
     return request + repr(sorted(sent)).encode()
