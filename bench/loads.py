@@ -36,6 +36,16 @@ def small_gets(port, connections, seconds, close=False):
     return json.loads(found[1])
 
 
+def steady_gets(port, connections, per_second, seconds):
+    """At a fixed rate, with the latency counted from when a request was due."""
+    output = subprocess.run([f"{os.environ['ISTHMUS_BIN']}/examples/steady-calls",
+                             f"127.0.0.1:{port}", SMALL, str(connections), str(per_second),
+                             str(seconds)], capture_output=True, text=True)
+    if output.returncode:
+        return {"requests": 0, "p50": 0, "p99": 0, "p999": 0, "errors": output.stderr.strip()}
+    return json.loads(output.stdout)
+
+
 def download(port, seconds=60, ignore=0):
     """One request for 1 GiB, broken off after `seconds`. `late` is the rate in bytes per second
     after the first `ignore` seconds."""

@@ -16,6 +16,7 @@ from processes import WORK, busy_seconds, cpu_seconds, resident_mib
 OURS_SSH_CIPHER = "aes256-gcm@openssh.com"
 WAN_MILLISECONDS, WAN_MEGABIT = 100, 1000
 IDLE, STALLED = 1000, 32
+STEADY_CONNECTIONS, STEADY_PER_SECOND = 32, 2000
 
 
 def main():
@@ -53,18 +54,26 @@ class Run:
             process.start()
 
     def start(self, candidates):
-        """Starts those that were asked for, and returns those that run."""
+        """Starts those that were asked for, and notes which run."""
         names = self.options.peers and self.options.peers.split(",")
         self.candidates = [peer for peer in candidates if not names or peer.name in names]
+        for peer in self.candidates:
+            try:
+                if not peer.missing:
+                    peer.start()
+            except (OSError, TimeoutError) as error:
+                peer.missing = str(error)
+                peer.stop()
         self.running = [peer for peer in self.candidates if not peer.missing]
-        for peer in self.running:
-            peer.start()
-        return self.running
 
     def measure(self, peer, cell, round_number, load):
         """Runs `load` and records the CPU time that all processes of `peer` took for it."""
         begin, busy, own, cpu = time.monotonic(), busy_seconds(), own_seconds(), peer.cpu()
-        result = load()
+        try:
+            result = load()
+        except OSError as error:
+            self.record(peer, cell, round_number, failed=str(error))
+            return
         cpu, own = peer.cpu() - cpu, own_seconds() - own
         elapsed = (time.monotonic() - begin) * os.cpu_count()
         foreign = max(0, busy_seconds() - busy - own) / elapsed
@@ -120,6 +129,8 @@ def cells(seconds):
     return [
         *((f"c={connections}", small(connections)) for connections in (1, 16, 64, 256)),
         ("new", small(64, close=True)),
+        ("steady", lambda peer: loads.steady_gets(
+            peer.http, STEADY_CONNECTIONS, STEADY_PER_SECOND, seconds)),
         ("beside", beside_download),
         ("download", lambda peer: loads.download(peer.http)),
         ("upload", lambda peer: loads.upload(peer.sink, f"{WORK}/www/1g")),

@@ -24,8 +24,8 @@ def conditions(run):
             f"{time.time() - run.begin:.0f} s in all. Load average {load(run.load_before)} before, "
             f"{load(os.getloadavg())} after; others took {foreign[0]:.0%} of the processors in the "
             f"median measurement and {foreign[1]:.0%} in the worst.\n\n")
-    failed = [f"{record['peer']} {record['cell']}: {record['errors']}" for record in run.records
-              if record.get("errors")]
+    failed = [f"{record['peer']} {record['cell']}: {record.get('failed') or record['errors']}"
+              for record in run.records if record.get("failed") or record.get("errors")]
     if failed:
         text += "Failed requests: " + "; ".join(failed) + ".\n\n"
     for peer in run.candidates:
@@ -45,7 +45,19 @@ def requests(run):
         text += rows(run, f"Latency {key}, ms",
                      [("c=1", "c=1"), ("c=16", "c=16"), ("c=64", "c=64"), ("c=256", "c=256"),
                       ("new", "new connection each")], lambda r: r[key] / 1000)
-    return text
+    return text + steady(run)
+
+
+def steady(run):
+    """Latency at a fixed rate."""
+    text = "### Latency in ms at 2000 requests per second (open loop, 32 connections)\n\n"
+    text += "| | p50 | p99 | p99.9 | CPU s per 100 000 |\n" + "|---" * 5 + "|\n"
+    for peer in run.running:
+        values = [lambda r, key=key: r[key] / 1000 for key in ("p50", "p99", "p999")]
+        texts = [entry(run, peer.name, OURS, "steady", value) for value in values]
+        texts.append(entry(run, peer.name, OURS, "steady", cpu_per_100k) if peer.processes else "–")
+        text += f"| `{peer.name}` | {' | '.join(texts)} |\n"
+    return text + "\n"
 
 
 def bulk(run, ours=OURS):
@@ -70,9 +82,10 @@ def memory(run):
     for peer in run.running:
         found = of(run, peer.name, "memory").get(0, {})
         alone, beside = of(run, peer.name, "c=16"), of(run, peer.name, "beside")
-        kept = [rate(beside[n]) / rate(alone[n]) for n in beside if alone.get(n, {})["requests"]]
+        kept = [rate(beside[n]) / rate(alone[n]) for n in beside
+                if n in alone and alone[n]["requests"]]
         texts = [number(found.get(key)) for key in ("base", "idle", "stalled")]
-        texts.append(f"{statistics.median(kept):.0%}")
+        texts.append(f"{statistics.median(kept):.0%}" if kept else "–")
         texts.append(number(middle(r["p99"] / 1000 for r in beside.values())))
         texts.append(number(middle(r["bulk"] / MIB for r in beside.values())))
         text += f"| `{peer.name}` | {' | '.join(texts)} |\n"
@@ -102,9 +115,9 @@ def entry(run, peer, ours, cell, value):
 
 
 def of(run, peer, cell):
-    """The records by round."""
+    """The records by round, without failures."""
     return {record["round"]: record for record in run.records
-            if record["peer"] == peer and record["cell"] == cell}
+            if record["peer"] == peer and record["cell"] == cell and "failed" not in record}
 
 
 def rate(record):
