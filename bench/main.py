@@ -8,6 +8,7 @@ import statistics
 import sys
 import time
 
+import chart
 import loads
 import peers
 import tables
@@ -23,7 +24,7 @@ def main():
     parser = argparse.ArgumentParser(prog="bench/run", description="Measures the bridge.")
     parser.add_argument("--quick", action="store_true", help="one round of short loads")
     parser.add_argument("--peers", help="only these, separated by commas")
-    parser.add_argument("--out", help="the Markdown file; the records go to the same name .jsonl")
+    parser.add_argument("--out", help="the Markdown file; beside it come the records (.jsonl) and a chart (.svg)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2, help="of each load of small requests")
     parser.add_argument("--ssh", action="store_true", help="bulk over SSH, against ssh -R")
@@ -37,8 +38,9 @@ def main():
         run = Run(options, file)
         text = {"ssh": ssh, "wan": wan, "table": table}[kind](run, options)
     text = tables.conditions(run) + text
-    with open(out, "w") as file:
-        file.write(text)
+    write(out, text)
+    if kind == "table":
+        write(os.path.splitext(out)[0] + ".svg", chart.chart(run))
     print(text)
     print(f"written to {out}", file=sys.stderr)
 
@@ -95,6 +97,11 @@ class Run:
         for number in range(self.options.rounds):
             print(f"round {number + 1} at {time.time() - self.begin:.0f} s", file=sys.stderr)
             yield number, self.running if number % 2 == 0 else self.running[::-1]
+
+
+def write(path, text):
+    with open(path, "w") as file:
+        file.write(text)
 
 
 def own_seconds():
