@@ -36,6 +36,8 @@ impl Drain {
     #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         let forced = self.forced.clone();
+        // A request's future is kilobytes large, and spawning would copy it several times.
+        let task = Box::pin(task);
         let task = async move {
             forced.run_until_cancelled(task).await;
         };

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::watch;
-use tunnel_common::condition::Condition;
 use tunnel_common::config::Config;
 use tunnel_common::drain::Drain;
 use tunnel_common::process::{self, Process};
@@ -81,7 +80,7 @@ impl App {
             metrics.clone(),
             peers.clone(),
         ));
-        announce(&sessions, &process.config.borrow());
+        sessions.announce(&process.config.borrow());
         let grace = args.base.drain_timeout;
         let mut app = Self {
             process,
@@ -183,12 +182,7 @@ impl App {
 /// Tells the peers of each new config.
 async fn follow(mut config: watch::Receiver<Arc<Config>>, sessions: Rc<Sessions>) {
     while config.changed().await.is_ok() {
-        announce(&sessions, &config.borrow_and_update());
+        sessions.announce(&config.borrow_and_update());
     }
     std::future::pending::<()>().await;
-}
-
-fn announce(sessions: &Sessions, config: &Config) {
-    let conditions: Vec<_> = config.conditions().map(Condition::to_string).collect();
-    sessions.announce(config.digest(), &conditions);
 }

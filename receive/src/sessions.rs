@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tunnel_common::config::Config;
 use tunnel_common::drain::Drain;
 use tunnel_common::ready::Gate;
-use tunnel_common::tunnel::{Hello, Limits, Notice, Peer, Session, Side, TunnelError};
+use tunnel_common::tunnel::{Hello, Limits, Peer, Session, Side, TunnelError};
 
 use crate::forward::Forward;
 use crate::metrics::Metrics;
@@ -83,15 +84,8 @@ impl Sessions {
     }
 
     /// Tells all peers, and those to come, what this end's config is now.
-    pub fn announce(&self, digest: &str, conditions: &[String]) {
-        let mut hello = self.hello.borrow_mut();
-        digest.clone_into(&mut hello.config);
-        conditions.clone_into(&mut hello.conditions);
-        let notice = Notice {
-            config: Some(hello.config.clone()),
-            conditions: Some(hello.conditions.clone()),
-            ..Notice::default()
-        };
+    pub fn announce(&self, config: &Config) {
+        let notice = self.hello.borrow_mut().set_config(config);
         self.up.borrow().iter().for_each(|session| session.notify(&notice));
     }
 

@@ -10,7 +10,6 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use tokio::net::lookup_host;
 use tokio::sync::watch;
-use tunnel_common::condition::Condition;
 use tunnel_common::config::Config;
 use tunnel_common::drain::Drain;
 use tunnel_common::process::{self, Process};
@@ -80,13 +79,19 @@ impl App {
         ));
         let forward = Forward::new(Rc::clone(&sessions), metrics.clone(), args.max_requests);
         let grace = args.base.drain_timeout;
-        let mut listeners =
-            Listeners::new(args.bind, Rc::new(forward), metrics, callers.clone(), grace);
+        let mut listeners = Listeners::new(
+            args.bind,
+            Rc::new(forward),
+            metrics,
+            args.limits,
+            callers.clone(),
+            grace,
+        );
         let config = Arc::clone(&process.config.borrow());
         listeners.apply(&config).map_err(|errors| {
             anyhow!("{}; end what holds the port, or change the mapping", join(&errors))
         })?;
-        announce(&sessions, &config);
+        sessions.announce(&config);
         Ok(Self { process, sessions, listeners, tunnels: Vec::new(), callers, peers, grace })
     }
 
@@ -204,13 +209,8 @@ async fn follow(
                 gate.close(errors);
             }
         }
-        announce(&sessions, &snapshot);
+        sessions.announce(&snapshot);
     }
-}
-
-fn announce(sessions: &Sessions, config: &Config) {
-    let conditions: Vec<_> = config.conditions().map(Condition::to_string).collect();
-    sessions.announce(config.digest(), &conditions);
 }
 
 fn join(errors: &[ListenError]) -> String {

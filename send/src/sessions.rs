@@ -12,12 +12,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tunnel_common::condition::Condition;
+use tunnel_common::config::Config;
 use tunnel_common::drain::Drain;
 use tunnel_common::error::ProxyError;
 use tunnel_common::http1::Answer;
-use tunnel_common::tunnel::{
-    Duplex, Hello, Limits, Notice, Peer, RecvHalf, Session, Side, TunnelError,
-};
+use tunnel_common::tunnel::{Duplex, Hello, Limits, Peer, RecvHalf, Session, Side, TunnelError};
 
 use crate::exchange::{self, Outgoing};
 use crate::metrics::Metrics;
@@ -97,15 +96,8 @@ impl Sessions {
     }
 
     /// Tells all peers, and those to come, what this end's config is now.
-    pub fn announce(&self, digest: &str, conditions: &[String]) {
-        let mut hello = self.hello.borrow_mut();
-        digest.clone_into(&mut hello.config);
-        conditions.clone_into(&mut hello.conditions);
-        let notice = Notice {
-            config: Some(hello.config.clone()),
-            conditions: Some(hello.conditions.clone()),
-            ..Notice::default()
-        };
+    pub fn announce(&self, config: &Config) {
+        let notice = self.hello.borrow_mut().set_config(config);
         self.members.borrow().iter().for_each(|member| member.session.notify(&notice));
     }
 

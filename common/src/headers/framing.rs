@@ -3,7 +3,7 @@
 
 use http::header::{self, HeaderValue};
 use http::request::Parts;
-use http::{HeaderMap, Version};
+use http::{HeaderMap, Method, Version};
 
 use crate::error::ProxyError;
 
@@ -29,8 +29,12 @@ pub fn check_framing(parts: &Parts) -> Result<(), ProxyError> {
 ///
 /// The authority of an absolute URI replaces `Host` (RFC 9112 §3.2.2); HTTP/2 sends it as
 /// `:authority`, and there both must agree (RFC 9113 §8.3.1). Fails if an HTTP/1.1 request has no
-/// `Host`, if any has several, or one that is not `host[:port]`.
+/// `Host`, if any has several, or one that is not `host[:port]`; and if anything but OPTIONS is for
+/// `*`, the server as a whole (RFC 9112 §3.2.4).
 pub fn settle_host(parts: &mut Parts) -> Result<(), ProxyError> {
+    if parts.uri.path() == "*" && parts.method != Method::OPTIONS {
+        return Err(refused("only OPTIONS can be for *"));
+    }
     let mut hosts = parts.headers.get_all(header::HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
@@ -176,6 +180,7 @@ mod tests {
             assert_eq!(v11("/", &[bad.as_bytes()]), None, "{bad}");
         }
         assert_eq!(v11("/", &[]), None);
+        assert_eq!(v11("*", &[b"a"]), None);
         assert_eq!(v11("/", &[b"a", b"a"]), None);
         assert_eq!(v11("http://b/", &[b"a"]), host("b"));
         assert_eq!(v11("http://u@b/", &[b"a"]), None);

@@ -137,6 +137,7 @@ impl Reader {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::fuzzing;
     use super::*;
 
     #[test]
@@ -196,12 +197,7 @@ mod tests {
         #[test]
         fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             for tag in [REQUEST, RESPONSE, FIELDS] {
-                let mut payload = vec![tag];
-                payload.extend_from_slice(&bytes);
-                let payload = Bytes::from(payload);
-                let _ = decode_request(payload.clone());
-                let _ = decode_response(payload.clone());
-                let _ = decode_trailers(payload);
+                fuzzing::heads(&[&[tag], &bytes[..]].concat());
             }
         }
     }

@@ -4,6 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::condition::Condition;
+use crate::config::Config;
+
 /// The first frame in each direction.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default)]
@@ -48,6 +51,17 @@ pub(crate) const MAX_TEXT: usize = 256;
 pub(crate) const MAX_CONDITIONS: usize = 65_536;
 
 impl Hello {
+    /// Takes up a new config of this end, and says what a peer is to be told of it.
+    pub fn set_config(&mut self, config: &Config) -> Notice {
+        config.digest().clone_into(&mut self.config);
+        self.conditions = config.conditions().map(Condition::to_string).collect();
+        Notice {
+            config: Some(self.config.clone()),
+            conditions: Some(self.conditions.clone()),
+            ..Notice::default()
+        }
+    }
+
     /// Reads a HELLO. `None` if it is malformed or has texts or lists of an absurd length.
     pub(crate) fn parse(json: &[u8]) -> Option<Self> {
         let hello: Self = serde_json::from_slice(json).ok()?;

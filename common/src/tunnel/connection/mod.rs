@@ -3,6 +3,8 @@
 //! A [`Connection`] knows no socket, no clock and no task, so tests drive it step by step.
 //! [`input`] is what the transport calls, [`output`] what the streams' halves call.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod input;
 mod openers;
 mod output;

@@ -39,6 +39,11 @@ impl Caller {
         reply
     }
 
+    /// The body that belongs to a head that was read.
+    pub fn body(&mut self, reply: &mut Reply) {
+        reply.read_body(&mut self.0);
+    }
+
     /// The next head of an answer.
     pub fn head(&mut self) -> Reply {
         Reply::read_head(&mut self.0)

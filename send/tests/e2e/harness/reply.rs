@@ -23,6 +23,9 @@ impl Reply {
 
     /// Reads the body that belongs to the head, and the trailers.
     pub fn read_body(&mut self, from: &mut impl BufRead) {
+        if matches!(self.status, 100..200 | 204 | 304) {
+            return;
+        }
         if self.field("transfer-encoding") == Some("chunked") {
             while let Some(chunk) = chunk(from) {
                 self.body.extend(chunk);
@@ -31,7 +34,7 @@ impl Reply {
         } else if let Some(length) = self.field("content-length") {
             self.body = vec![0; length.parse().unwrap()];
             from.read_exact(&mut self.body).unwrap();
-        } else if !matches!(self.status, 100..200 | 204 | 304) {
+        } else {
             from.read_to_end(&mut self.body).unwrap();
         }
     }

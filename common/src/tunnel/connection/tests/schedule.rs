@@ -318,38 +318,7 @@ proptest! {
     }
 
     #[test]
-    fn any_input_is_survived(
-        input in proptest::collection::vec(any::<u8>(), 0..2000),
-        cut in 1usize..100,
-    ) {
-        let mut pair = Pair::connected(&Limits::default());
-        pair.open(false);
-        let mut queue = BytesMut::new();
-        for piece in input.chunks(cut) {
-            queue.extend_from_slice(piece);
-            if pair.receive.receive(&mut queue, pair.now).is_err() {
-                break;
-            }
-        }
-    }
-
-    #[test]
-    fn any_frame_is_survived(
-        frames in proptest::collection::vec(
-            (0u8..12, 0u32..6, any::<bool>(), 0usize..40, any::<u8>()),
-            1..60,
-        ),
-    ) {
-        let mut pair = Pair::connected(&Limits::default());
-        pair.open(false);
-        pair.settle();
-        let mut input = BytesMut::new();
-        for (kind, stream, end, len, fill) in frames {
-            input.extend_from_slice(&stream.to_be_bytes());
-            input.extend_from_slice(&[kind | if end { 0x80 } else { 0 }, 0, 0, len as u8]);
-            input.extend_from_slice(&vec![fill; len]);
-        }
-        let _ = pair.send.receive(&mut input.clone(), pair.now);
-        let _ = pair.receive.receive(&mut input, pair.now);
+    fn any_script_is_survived(script in proptest::collection::vec(any::<u8>(), 0..3000)) {
+        fuzzing::frames(&script);
     }
 }

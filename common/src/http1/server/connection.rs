@@ -1,4 +1,4 @@
-//! The server's side of a connection: one request after the other, strictly read.
+//! One connection of a caller: its requests in, its answers out, and its patience.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -11,28 +11,21 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{Response, StatusCode, Version};
 use http_body::Body;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncWrite;
 use tokio::time::{Instant, Sleep};
 
-use super::body::RequestBody;
-use super::client::names_close;
-use super::error::Http1Error;
-use super::framing::Framing;
-use super::head;
-use super::sending::{Encoding, Sending};
-use super::stream::Stream;
-use super::switched::Switched;
-use super::wire::{LARGE, SMALL, Wire};
-use crate::drain::Drain;
-use crate::switch;
-
-/// How long a caller may leave a connection unused, the first request's wait included.
-const IDLE: Duration = Duration::from_secs(120);
-
-/// How long the head of a request may take to arrive once it has begun.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+use super::super::body::RequestBody;
+use super::super::error::Http1Error;
+use super::super::framing::Framing;
+use super::super::head;
+use super::super::sending::{Encoding, Sending};
+use super::super::stream::Stream;
+use super::super::switched::Switched;
+use super::super::wire::{LARGE, SMALL, Wire};
+use super::Caller;
+use crate::edge::Limits;
 
 /// What a caller may have sent beyond its request before it is read no further.
 const MAX_AHEAD: usize = SMALL;
@@ -42,117 +35,19 @@ const MAX_AHEAD: usize = SMALL;
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
 
-/// What a service answers.
-pub enum Answer<B, Io> {
-    /// A response.
-    Response(Response<B>),
-    /// 101, and the other end of what the connection becomes.
-    Switched(Response<()>, Io),
-}
-
-/// How a connection ended.
-pub enum End {
-    /// It is closed.
-    Closed,
-    /// The caller speaks HTTP/2; nothing was answered yet.
-    Http2(Switched),
-}
-
-/// Serves the requests of one connection. `refuse` makes the reply to one that is not HTTP/1.1 as
-/// all servers read it. Ends after the request in flight when `drain` is asked.
-pub async fn serve<S, F, B, Io>(
-    stream: Stream,
-    service: S,
-    refuse: impl Fn(&Http1Error) -> Response<B>,
-    drain: &Drain,
-) -> Result<End, Http1Error>
-where
-    S: Fn(Request<RequestBody>) -> F,
-    F: Future<Output = Answer<B, Io>>,
-    B: Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    Io: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut asked = pin!(drain.asked());
-    let mut connection = Connection {
-        wire: Rc::new(RefCell::new(Wire::new(stream, BytesMut::new()))),
-        deadline: Instant::now() + IDLE,
-        sleep: Box::pin(tokio::time::sleep(IDLE)),
-        scanned: 0,
-        is_first: true,
-    };
-    loop {
-        let next = poll_fn(|cx| {
-            let next = connection.poll_head(cx);
-            match next.is_pending() && connection.is_unused() && asked.as_mut().poll(cx).is_ready()
-            {
-                true => Poll::Ready(Ok(Next::End)),
-                false => next,
-            }
-        });
-        let parts = match next.await {
-            Ok(Next::Request(parts)) => parts,
-            Ok(Next::End) => return Ok(End::Closed),
-            Ok(Next::Http2) => return Ok(End::Http2(connection.into_switched()?)),
-            Err(error) => {
-                if !matches!(error, Http1Error::Io(_) | Http1Error::Ended(_)) {
-                    connection.send(refuse(&error), &Caller::LAST).await?;
-                    connection.linger().await;
-                }
-                return Err(error);
-            }
-        };
-        let caller = Caller::of(&parts);
-        let request = Request::from_parts(parts, RequestBody(Rc::clone(&connection.wire)));
-        match connection.answer(service(request)).await? {
-            Answer::Response(response) => {
-                let caller =
-                    Caller { keep_alive: caller.keep_alive && !drain.is_asked(), ..caller };
-                if !connection.send(response, &caller).await? {
-                    connection.linger().await;
-                    return Ok(End::Closed);
-                }
-            }
-            Answer::Switched(response, other) => {
-                connection.send_switch(&response).await?;
-                switch::join(connection.into_switched()?, other).await;
-                return Ok(End::Closed);
-            }
-        }
-    }
-}
-
-/// What an answer must know of its request.
-#[derive(Clone, Copy)]
-struct Caller {
-    version: Version,
-    is_head: bool,
-    keep_alive: bool,
-}
-
-impl Caller {
-    const LAST: Self = Self { version: Version::HTTP_11, is_head: false, keep_alive: false };
-
-    fn of(parts: &Parts) -> Self {
-        let headers = &parts.headers;
-        let keep_alive = match parts.version {
-            Version::HTTP_10 => headers
-                .get(header::CONNECTION)
-                .is_some_and(|option| option.as_bytes().eq_ignore_ascii_case(b"keep-alive")),
-            _ => !names_close(headers),
-        };
-        Self { version: parts.version, is_head: parts.method == Method::HEAD, keep_alive }
-    }
-}
-
+/// What a caller does next.
 #[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
-enum Next {
+pub(super) enum Next {
     Request(Parts),
     Http2,
     End,
 }
 
-struct Connection {
+/// A caller's connection.
+pub(super) struct Connection {
+    limits: Limits,
+    /// How much had moved when the deadline of an answer was set.
+    moved: u64,
     wire: Rc<RefCell<Wire>>,
     /// When the caller is given up, unless something comes.
     deadline: Instant,
@@ -163,7 +58,24 @@ struct Connection {
 }
 
 impl Connection {
-    fn is_unused(&self) -> bool {
+    pub(super) fn new(stream: Stream, limits: Limits) -> Self {
+        Self {
+            limits,
+            moved: 0,
+            deadline: Instant::now() + limits.idle_timeout,
+            wire: Rc::new(RefCell::new(Wire::new(stream, BytesMut::new()))),
+            sleep: Box::pin(tokio::time::sleep(limits.idle_timeout)),
+            scanned: 0,
+            is_first: true,
+        }
+    }
+
+    /// The body of the request whose head was read last.
+    pub(super) fn body(&self) -> RequestBody {
+        RequestBody(Rc::clone(&self.wire))
+    }
+
+    pub(super) fn is_unused(&self) -> bool {
         self.wire.borrow().input.is_empty()
     }
 
@@ -184,7 +96,7 @@ impl Connection {
         }
     }
 
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, Http1Error>> {
+    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, Http1Error>> {
         let shared = Rc::clone(&self.wire);
         let wire = &mut *shared.borrow_mut();
         loop {
@@ -196,7 +108,8 @@ impl Connection {
                 }
             }
             if !self.is_first
-                && let Some(parts) = head::take_request(&mut wire.input, &mut self.scanned)?
+                && let Some(parts) =
+                    head::take_request(&mut wire.input, &mut self.scanned, &self.limits)?
             {
                 wire.decoder = Framing::of_request(&parts.headers, parts.version)?.into();
                 wire.expects_continue = expects_continue(&parts) && !wire.decoder.is_done();
@@ -206,7 +119,7 @@ impl Connection {
             match wire.poll_fill(SMALL, cx)? {
                 Poll::Ready(0) if was_unused => return Poll::Ready(Ok(Next::End)),
                 Poll::Ready(0) => return Poll::Ready(Err(Http1Error::Ended("inside a head"))),
-                Poll::Ready(_) if was_unused => self.set_deadline(HEAD_TIMEOUT),
+                Poll::Ready(_) if was_unused => self.set_deadline(self.limits.head_timeout),
                 Poll::Ready(_) => {}
                 Poll::Pending => {
                     ready!(self.poll_deadline(cx));
@@ -220,7 +133,7 @@ impl Connection {
     }
 
     /// Awaits the answer, as long as the caller is there.
-    async fn answer<T>(&self, answer: impl Future<Output = T>) -> Result<T, Http1Error> {
+    pub(super) async fn answer<T>(&self, answer: impl Future<Output = T>) -> Result<T, Http1Error> {
         let mut answer = pin!(answer);
         poll_fn(|cx| match answer.as_mut().poll(cx) {
             Poll::Ready(answer) => Poll::Ready(Ok(answer)),
@@ -251,7 +164,11 @@ impl Connection {
     }
 
     /// Sends a response, as long as the caller is there. Returns whether another request may come.
-    async fn send<B>(&mut self, response: Response<B>, caller: &Caller) -> Result<bool, Http1Error>
+    pub(super) async fn send<B>(
+        &mut self,
+        response: Response<B>,
+        caller: &Caller,
+    ) -> Result<bool, Http1Error>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -282,16 +199,37 @@ impl Connection {
         }
         let body = pin!(body);
         let mut sending = Sending::new(body, encoding);
-        poll_fn(|cx| match sending.poll(&self.wire, cx) {
+        self.set_deadline(self.limits.stream_idle_timeout);
+        let wire = Rc::clone(&self.wire);
+        poll_fn(|cx| match sending.poll(&wire, cx) {
             Poll::Ready(sent) => Poll::Ready(sent),
-            Poll::Pending => self.poll_gone(cx).map(Err),
+            Poll::Pending => match self.poll_gone(cx) {
+                Poll::Ready(gone) => Poll::Ready(Err(gone)),
+                Poll::Pending => self.poll_stalled(cx).map(Err),
+            },
         })
         .await?;
-        self.set_deadline(if self.is_unused() { IDLE } else { HEAD_TIMEOUT });
+        self.set_deadline(match self.is_unused() {
+            true => self.limits.idle_timeout,
+            false => self.limits.head_timeout,
+        });
         Ok(keep_alive && self.wire.borrow().decoder.is_done())
     }
 
-    async fn send_switch(&mut self, response: &Response<()>) -> Result<(), Http1Error> {
+    /// Resolves when nothing of an exchange has moved for too long.
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<Http1Error> {
+        loop {
+            ready!(self.poll_deadline(cx));
+            let moved = self.wire.borrow().moved;
+            if moved == self.moved {
+                return Poll::Ready(Http1Error::TimedOut);
+            }
+            self.moved = moved;
+            self.set_deadline(self.limits.stream_idle_timeout);
+        }
+    }
+
+    pub(super) async fn send_switch(&mut self, response: &Response<()>) -> Result<(), Http1Error> {
         {
             let out = &mut *self.wire.borrow_mut();
             head::put_response(out.output(), response.status(), response.headers());
@@ -302,7 +240,7 @@ impl Connection {
     }
 
     /// Says that no more comes, and lets the caller read it.
-    async fn linger(&mut self) {
+    pub(super) async fn linger(&mut self) {
         let wire = &self.wire;
         let listen = async {
             poll_fn(|cx| Pin::new(&mut wire.borrow_mut().stream).poll_shutdown(cx)).await?;
@@ -320,7 +258,7 @@ impl Connection {
         let _ = tokio::time::timeout(LINGER, listen).await;
     }
 
-    fn into_switched(self) -> Result<Switched, Http1Error> {
+    pub(super) fn into_switched(self) -> Result<Switched, Http1Error> {
         let wire = Rc::into_inner(self.wire).map(RefCell::into_inner);
         // A service that keeps a request's body after it has switched protocols keeps the reader.
         let wire = wire.ok_or(Http1Error::Malformed("a body beyond a switch of protocols"))?;
