@@ -1,0 +1,150 @@
+"""What is done to a peer: small requests, bulk, callers that are idle and callers that stall."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import threading
+import time
+
+GIB = 1 << 30
+SMALL, LARGE = "/small", "/1g"
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def works(port):
+    """Whether a small request through the port is answered with 200."""
+    try:
+        with request(port, SMALL, method="POST", body=b"x") as connection:
+            return read_head(connection)[0] in (200, 405)
+    except OSError:
+        return False
+
+
+def small_gets(port, connections, seconds, close=False):
+    """Closed loop: each connection sends the next request when it has the answer (wrk)."""
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "8s",
+               "-s", f"{HERE}/wrk.lua"]
+    if close:
+        command += ["-H", "Connection: close"]
+    output = subprocess.run([*command, f"http://127.0.0.1:{port}{SMALL}"],
+                            capture_output=True, text=True)
+    found = re.search(r"^RESULT (.*)$", output.stdout, re.M)
+    if not found:
+        return {"requests": 0, "us": 1, "errors": 1}
+    return json.loads(found[1])
+
+
+def steady_gets(port, connections, per_second, seconds):
+    """At a fixed rate, with the latency counted from when a request was due."""
+    output = subprocess.run([f"{os.environ['ISTHMUS_BIN']}/examples/steady-calls",
+                             f"127.0.0.1:{port}", SMALL, str(connections), str(per_second),
+                             str(seconds)], capture_output=True, text=True)
+    if output.returncode:
+        return {"requests": 0, "p50": 0, "p99": 0, "p999": 0, "errors": output.stderr.strip()}
+    return json.loads(output.stdout)
+
+
+def download(port, seconds=60, ignore=0):
+    """One request for 1 GiB, broken off after `seconds`. `late` is the rate in bytes per second
+    after the first `ignore` seconds."""
+    return Download(port).read(seconds, ignore)
+
+
+class Download:
+    """One request for 1 GiB."""
+
+    def __init__(self, port):
+        self.connection, self.stopped, self.bytes = request(port, LARGE), False, 0
+
+    def read(self, seconds, ignore=0):
+        begin, buffer, early = time.monotonic(), bytearray(1 << 20), None
+        _, rest = read_head(self.connection)
+        self.bytes = len(rest)
+        while self.bytes < GIB and not self.stopped and time.monotonic() - begin < seconds:
+            count = self.connection.recv_into(buffer)
+            if not count:
+                break
+            self.bytes += count
+            if early is None and time.monotonic() - begin >= ignore:
+                early = (time.monotonic(), self.bytes)
+        end = time.monotonic()
+        self.connection.close()
+        late = (self.bytes - early[1]) / (end - early[0]) if early and end > early[0] else 0
+        return {"bytes": self.bytes, "seconds": end - begin, "late": late}
+
+
+class Downloads:
+    """Requests for 1 GiB, one after the other, in the background, for the time of a `with`."""
+
+    def __init__(self, port):
+        self.port, self.current, self.ended, self.bytes = port, None, False, 0
+        self.thread = threading.Thread(target=self.run)
+
+    def __enter__(self):
+        self.begin = time.monotonic()
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended = True
+        if self.current:
+            self.current.stopped = True
+        self.thread.join()
+        self.seconds = time.monotonic() - self.begin
+
+    def run(self):
+        while not self.ended:
+            self.current = Download(self.port)
+            self.bytes += self.current.read(60)["bytes"]
+
+
+def upload(port, path):
+    """1 GiB in one request."""
+    begin = time.monotonic()
+    with request(port, "/up", method="PUT", length=GIB) as connection, open(path, "rb") as file:
+        connection.sendfile(file)
+        status, _ = read_head(connection)
+    return {"bytes": GIB if status == 200 else 0, "seconds": time.monotonic() - begin}
+
+
+def idle_callers(port, count):
+    """Connections that have had an answer and are kept."""
+    connections = []
+    for _ in range(count):
+        connection = request(port, SMALL)
+        connection.recv(65536)
+        connections.append(connection)
+    return connections
+
+
+def stalled_callers(port, count):
+    """Connections that have asked for 1 GiB and read nothing."""
+    return [request(port, LARGE, buffer=64 << 10) for _ in range(count)]
+
+
+def request(port, path, method="GET", body=b"", length=None, buffer=None):
+    """Opens a connection and sends a request; the body's rest, if `length` is more, is yours."""
+    connection = socket.socket()
+    if buffer:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    connection.settimeout(20)
+    connection.connect(("127.0.0.1", port))
+    head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+    if method != "GET":
+        head += f"Content-Length: {len(body) if length is None else length}\r\n"
+    connection.sendall(head.encode() + b"\r\n" + body)
+    return connection
+
+
+def read_head(connection):
+    """The status of the answer, and what has come of its body."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        more = connection.recv(65536)
+        if not more:
+            return 0, b""
+        data += more
+    head, rest = data.split(b"\r\n\r\n", 1)
+    return int(head.split()[1]), rest

@@ -1,0 +1,139 @@
+"""Markdown tables: medians over the rounds, and in brackets the ratio to the bridge.
+
+A ratio is taken within each round, where both met the same machine; the table shows its median.
+"""
+
+import os
+import platform
+import statistics
+import time
+
+GIB, MIB = 1 << 30, 1 << 20
+OURS = "isthmus-grpc"
+
+
+def conditions(run):
+    """When, on what, and how disturbed."""
+    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo")
+                  if line.startswith("model name")), "unknown")
+    foreign = run.foreign()
+    load = lambda averages: " ".join(f"{average:.1f}" for average in averages)
+    begun = time.strftime("%Y-%m-%d %H:%M", time.gmtime(run.begin))
+    text = (f"{begun} UTC, {os.cpu_count()} × {model}, Linux {platform.release()}; "
+            f"{run.options.rounds} rounds of {run.options.seconds:g} s, "
+            f"{time.time() - run.begin:.0f} s in all. Load average {load(run.load_before)} before, "
+            f"{load(os.getloadavg())} after; others took {foreign[0]:.0%} of the processors in the "
+            f"median measurement and {foreign[1]:.0%} in the worst.\n\n")
+    failed = [f"{record['peer']} {record['cell']}: {record.get('failed') or record['errors']}"
+              for record in run.records if record.get("failed") or record.get("errors")]
+    if failed:
+        text += "Failed requests: " + "; ".join(failed) + ".\n\n"
+    for peer in run.candidates:
+        missing = f" — **not run**: {peer.missing}" if peer.missing else ""
+        text += f"- `{peer.name}`: {peer.about}{missing}\n"
+    return text + "\n"
+
+
+def requests(run):
+    text = rows(run, "CPU seconds of all processes of a peer per 100 000 small GETs",
+                [("c=1", "c=1"), ("c=16", "c=16"), ("c=64", "c=64"), ("c=256", "c=256"),
+                 ("new", "new connection each")], cpu_per_100k, skip="direct")
+    text += rows(run, "1000 requests per second",
+                 [("c=1", "c=1"), ("c=16", "c=16"), ("c=64", "c=64"), ("c=256", "c=256"),
+                  ("new", "new connection each")], lambda r: rate(r) / 1000)
+    for key in ("p50", "p99"):
+        text += rows(run, f"Latency {key}, ms",
+                     [("c=1", "c=1"), ("c=16", "c=16"), ("c=64", "c=64"), ("c=256", "c=256"),
+                      ("new", "new connection each")], lambda r: r[key] / 1000)
+    return text + steady(run)
+
+
+def steady(run):
+    """Latency at a fixed rate."""
+    text = "### Latency in ms at 2000 requests per second (open loop, 32 connections)\n\n"
+    text += "| | p50 | p99 | p99.9 | CPU s per 100 000 |\n" + "|---" * 5 + "|\n"
+    for peer in run.running:
+        values = [lambda r, key=key: r[key] / 1000 for key in ("p50", "p99", "p999")]
+        texts = [entry(run, peer.name, OURS, "steady", value) for value in values]
+        texts.append(entry(run, peer.name, OURS, "steady", cpu_per_100k) if peer.processes else "–")
+        text += f"| `{peer.name}` | {' | '.join(texts)} |\n"
+    return text + "\n"
+
+
+def bulk(run, ours=OURS):
+    text = rows(run, "CPU seconds per GiB", [("download", "download"), ("upload", "upload")],
+                lambda r: r["cpu"] / r["bytes"] * GIB if r["bytes"] else None, ours, "direct")
+    return text + rows(run, "MiB per second", [("download", "download"), ("upload", "upload")],
+                       lambda r: r["bytes"] / r["seconds"] / MIB, ours)
+
+
+def wan(run, megabit):
+    text = rows(run, f"Mbit/s of one request, of {megabit}", [("download", "whole download")],
+                lambda r: r["bytes"] * 8e-6 / r["seconds"])
+    return text + rows(run, "The same after the first 4 seconds", [("download", "download")],
+                       lambda r: r["late"] * 8e-6)
+
+
+def memory(run):
+    """Memory of all processes, and fairness beside bulk."""
+    text = "### Memory, MiB resident; small GETs at c=16 beside one download at full speed\n\n"
+    text += ("| | at start | 1000 idle connections | added by 32 stalled readers "
+             "| rate kept | p99 beside, ms | download meanwhile, MiB/s |\n" + "|---" * 7 + "|\n")
+    for peer in run.running:
+        found = of(run, peer.name, "memory").get(0, {})
+        alone, beside = of(run, peer.name, "c=16"), of(run, peer.name, "beside")
+        kept = [rate(beside[n]) / rate(alone[n]) for n in beside
+                if n in alone and alone[n]["requests"]]
+        texts = [number(found.get(key)) for key in ("base", "idle", "stalled")]
+        texts.append(f"{statistics.median(kept):.0%}" if kept else "–")
+        texts.append(number(middle(r["p99"] / 1000 for r in beside.values())))
+        texts.append(number(middle(r["bulk"] / MIB for r in beside.values())))
+        text += f"| `{peer.name}` | {' | '.join(texts)} |\n"
+    return text + "\n"
+
+
+def rows(run, title, columns, value, ours=OURS, skip=None):
+    """A table with a row for each peer, and a column for each (cell, title)."""
+    text = f"### {title}\n\n| | {' | '.join(name for _, name in columns)} |\n"
+    text += "|---" * (len(columns) + 1) + "|\n"
+    for peer in run.running:
+        if peer.name != skip:
+            texts = [entry(run, peer.name, ours, cell, value) for cell, _ in columns]
+            text += f"| `{peer.name}` | {' | '.join(texts)} |\n"
+    return text + "\n"
+
+
+def entry(run, peer, ours, cell, value):
+    theirs, own = of(run, peer, cell), of(run, ours, cell)
+    values = {n: value(record) for n, record in theirs.items()}
+    text = number(middle(values.values()))
+    pairs = [(values[n], value(own[n])) for n in values if n in own]
+    ratios = [a / b for a, b in pairs if a is not None and b]
+    if ratios and peer != ours:
+        text += f" ({number(statistics.median(ratios))}×)"
+    return text
+
+
+def of(run, peer, cell):
+    """The records by round, without failures."""
+    return {record["round"]: record for record in run.records
+            if record["peer"] == peer and record["cell"] == cell and "failed" not in record}
+
+
+def rate(record):
+    return record["requests"] / record["us"] * 1e6
+
+
+def cpu_per_100k(record):
+    return record["cpu"] / record["requests"] * 1e5 if record["requests"] else None
+
+
+def middle(values):
+    present = [value for value in values if value is not None]
+    return statistics.median(present) if present else None
+
+
+def number(value):
+    if value is None:
+        return "–"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
