@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tunnel_common::drain::Drain;
-use tunnel_common::edge;
+use tunnel_common::edge::{self, Limits};
+use tunnel_common::http1::Stream;
 use tunnel_common::tunnel::Peer;
 
 use crate::forward::Forward;
@@ -64,7 +65,8 @@ impl Entrance {
                     Ok(Ok(false)) => {
                         let call = |request| Rc::clone(&forward).call(peer, request);
                         let refuse = |error: &_| forward.refuse(error, false);
-                        edge::serve(stream, call, refuse, &drain).await;
+                        edge::serve(Stream::Plain(stream), call, refuse, Limits::default(), &drain)
+                            .await;
                     }
                     _ => tracing::debug!(%peer, "a connection said nothing"),
                 }

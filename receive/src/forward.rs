@@ -12,7 +12,7 @@ use http_body::Body;
 use http_body_util::{Either, Empty, Full};
 use tokio::sync::watch;
 use tunnel_common::config::{Config, Route};
-use tunnel_common::edge::CallerBody;
+use tunnel_common::edge::{CallerBody, Limits};
 use tunnel_common::error::{self, ProxyError};
 use tunnel_common::headers::{self, Downstream};
 use tunnel_common::http1::{Answer, Switched};
@@ -91,7 +91,8 @@ impl Forward {
             (Answer::Switched(head, connection), Some(kept)) => {
                 let (head, _) = encode(head.map(|()| Either::Left(Full::default())));
                 if reply.send_head(&head, false).await.is_ok() {
-                    switch::join(connection, Duplex::new(reply, kept)).await;
+                    let idle = Limits::default().stream_idle_timeout;
+                    switch::join(connection, Duplex::new(reply, kept), idle).await;
                 }
             }
             // Only a request that offers to switch is answered so, and its way is kept.

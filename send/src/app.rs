@@ -80,8 +80,14 @@ impl App {
         ));
         let forward = Forward::new(Rc::clone(&sessions), metrics.clone(), args.max_requests);
         let grace = args.base.drain_timeout;
-        let mut listeners =
-            Listeners::new(args.bind, Rc::new(forward), metrics, callers.clone(), grace);
+        let mut listeners = Listeners::new(
+            args.bind,
+            Rc::new(forward),
+            metrics,
+            args.limits,
+            callers.clone(),
+            grace,
+        );
         let config = Arc::clone(&process.config.borrow());
         listeners.apply(&config).map_err(|errors| {
             anyhow!("{}; end what holds the port, or change the mapping", join(&errors))

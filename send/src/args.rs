@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use tunnel_common::cli::BaseArgs;
+use tunnel_common::edge::Limits;
 use tunnel_common::tunnel::TunnelUrl;
 
 use crate::tunnel::entry::EntryUrl;
@@ -89,6 +90,10 @@ pub struct ServeArgs {
     #[arg(long, value_name = "DURATION", env = "ISTHMUS_CONNECT_WAIT", default_value = "5s",
           value_parser = humantime::parse_duration)]
     pub connect_wait: Duration,
+
+    /// What callers may use at most.
+    #[command(flatten)]
+    pub limits: Limits,
 
     /// Requests that may be in flight at a time; more are answered with 503.
     #[arg(long, value_name = "COUNT", env = "ISTHMUS_MAX_REQUESTS", default_value_t = 8192)]

@@ -1,9 +1,10 @@
 //! From a caller's request to the tunnel, and back.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -11,10 +12,10 @@ use http::request::Parts;
 use http::{Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Full};
-use tunnel_common::condition::Condition;
-use tunnel_common::edge::CallerBody;
+use tunnel_common::config::Route;
+use tunnel_common::edge::{CallerBody, CallerTls};
 use tunnel_common::error::{self, ProxyError};
-use tunnel_common::headers::{self, Downstream};
+use tunnel_common::headers::{self, Downstream, RequestIds};
 use tunnel_common::http1::Answer;
 use tunnel_common::tunnel::{Duplex, EncodedHead, MAX_HEAD, RecvHalf};
 
@@ -29,14 +30,17 @@ pub const NAME: &str = "tunnel-send";
 pub struct Forward {
     sessions: Rc<Sessions>,
     metrics: Metrics,
+    request_ids: RequestIds,
     max_requests: usize,
     in_flight: Rc<Cell<usize>>,
 }
 
 /// What a listener knows of the mapping that it stands for.
 pub struct Mapping {
-    /// What its requests are stamped with.
-    pub condition: Condition,
+    /// The mapping as the newest config has it.
+    pub route: RefCell<Arc<Route>>,
+    /// Its callers speak TLS.
+    pub tls: RefCell<Option<Rc<CallerTls>>>,
     /// Its counters.
     pub metrics: MappingMetrics,
 }
@@ -44,7 +48,8 @@ pub struct Mapping {
 impl Forward {
     /// Beyond `max_requests` in flight, requests are shed.
     pub fn new(sessions: Rc<Sessions>, metrics: Metrics, max_requests: usize) -> Self {
-        Self { sessions, metrics, max_requests, in_flight: Rc::default() }
+        let request_ids = RequestIds::new();
+        Self { sessions, metrics, request_ids, max_requests, in_flight: Rc::default() }
     }
 
     /// Answers a request that `peer` has sent to the mapping's port.
@@ -80,17 +85,23 @@ impl Forward {
         if self.in_flight.get() > self.max_requests {
             return Err(ProxyError::ConnectionLimitReached);
         }
-        let downstream = Downstream { peer: peer.ip(), tls: false, trust: false };
+        let route = Arc::clone(&mapping.route.borrow());
+        let downstream = Downstream {
+            peer: peer.ip(),
+            tls: route.downstream.tls.is_some(),
+            trust: route.downstream.trust_forwarded,
+        };
         let upgrade = headers::prepare_request(parts, &downstream)?;
+        self.request_ids.set(&mut parts.headers);
         // A body before the switch would have to end before the new protocol begins, and no
         // protocol in use needs that.
         let upgrade = upgrade.filter(|_| body.is_end_stream());
-        headers::stamp(&mut parts.headers, &mapping.condition);
+        headers::stamp(&mut parts.headers, &route.condition);
         if let Some(protocol) = &upgrade {
             protocol.restore(&mut parts.headers);
         }
         let request = Outgoing {
-            condition: mapping.condition.clone(),
+            condition: route.condition.clone(),
             head: encode(parts)?,
             bodiless: body.is_end_stream(),
             idempotent: parts.method.is_idempotent(),
@@ -105,7 +116,7 @@ impl Forward {
 impl Mapping {
     /// The reply to a request that goes no further.
     pub fn refuse(&self, error: &ProxyError, json: bool) -> Response<Full<Bytes>> {
-        tracing::debug!(mapping = %self.condition, %error, "answered by the bridge");
+        tracing::debug!(mapping = self.route.borrow().name, %error, "answered by the bridge");
         self.metrics.failed(error);
         error.reply(NAME, json)
     }

@@ -4,6 +4,7 @@
 
 pub mod app;
 pub mod args;
+mod callers;
 pub mod exchange;
 pub mod forward;
 pub mod listeners;

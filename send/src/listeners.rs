@@ -1,6 +1,7 @@
 //! One listener per mapping, following the config: new mappings open, removed ones drain, the
 //! others never notice.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -9,11 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
-use tunnel_common::config::{Config, Route};
+use tunnel_common::condition::Condition;
+use tunnel_common::config::{Config, Downstream, Route};
 use tunnel_common::drain::Drain;
-use tunnel_common::edge;
+use tunnel_common::edge::{CallerTls, Limits};
+use tunnel_common::keys::KeysError;
 
-use crate::forward::{Forward, Mapping, ReplyBody};
+use crate::callers::Callers;
+use crate::forward::{Forward, Mapping};
 use crate::metrics::Metrics;
 
 /// Connections that may wait to be accepted, per listener.
@@ -21,23 +25,43 @@ const BACKLOG: u32 = 1024;
 
 /// The open listeners.
 pub struct Listeners {
-    open: HashMap<u16, Drain>,
+    open: HashMap<u16, Listener>,
     bind: IpAddr,
     forward: Rc<Forward>,
     metrics: Metrics,
+    limits: Limits,
     drain: Drain,
     grace: Duration,
     /// Opened and not told in the log yet.
     untold: Vec<(SocketAddr, String)>,
 }
 
-/// A mapping's port that could not be opened.
+struct Listener {
+    mapping: Rc<Mapping>,
+    drain: Drain,
+}
+
+/// A mapping's port that could not be opened, or not as the config says.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} for mapping {mapping}: {reason}")]
-pub struct ListenError {
-    address: SocketAddr,
-    mapping: String,
-    reason: io::Error,
+pub enum ListenError {
+    /// The certificate for its callers cannot be used.
+    #[error("mapping {mapping}: {reason}")]
+    Keys {
+        /// The mapping's name.
+        mapping: String,
+        /// What is wrong with it.
+        reason: KeysError,
+    },
+    /// The operating system refuses the address.
+    #[error("cannot listen on {address} for mapping {mapping}: {reason}")]
+    Port {
+        /// The address.
+        address: SocketAddr,
+        /// The mapping's name.
+        mapping: String,
+        /// What the operating system said.
+        reason: io::Error,
+    },
 }
 
 impl Listeners {
@@ -47,29 +71,32 @@ impl Listeners {
         bind: IpAddr,
         forward: Rc<Forward>,
         metrics: Metrics,
+        limits: Limits,
         drain: Drain,
         grace: Duration,
     ) -> Self {
-        Self { open: HashMap::new(), bind, forward, metrics, drain, grace, untold: Vec::new() }
+        let (open, untold) = (HashMap::new(), Vec::new());
+        Self { open, bind, forward, metrics, limits, drain, grace, untold }
     }
 
-    /// Opens and closes listeners until they are what `config` says. A port that cannot be opened
-    /// does not keep the others from it; it is tried again at the next call.
+    /// Opens, changes and closes listeners until they are what `config` says. What fails for one
+    /// mapping does not keep the others from it; it is tried again at the next call.
     pub fn apply(&mut self, config: &Config) -> Result<(), Vec<ListenError>> {
         self.open.retain(|port, listener| {
-            let kept = config.routes().any(|route| route.port == *port);
+            let kept = config.route(&Condition::from(*port)).is_some();
             if !kept {
                 tracing::info!(port, "mapping removed; draining its connections");
-                listener.ask();
+                listener.drain.ask();
             }
             kept
         });
-        let mut failures = Vec::new();
-        for route in config.routes() {
-            if !self.open.contains_key(&route.port) {
-                failures.extend(self.open(route).err());
-            }
-        }
+        let routes = config.routes();
+        let failures: Vec<_> = routes
+            .filter_map(|route| match self.open.get(&route.port) {
+                Some(listener) => listener.update(route).err(),
+                None => self.open(route).err(),
+            })
+            .collect();
         if failures.is_empty() { Ok(()) } else { Err(failures) }
     }
 
@@ -82,33 +109,56 @@ impl Listeners {
     }
 
     fn open(&mut self, route: &Arc<Route>) -> Result<(), ListenError> {
+        let tls = caller_tls(route)?;
         let address = SocketAddr::new(self.bind, route.port);
-        let listener = listen(address).map_err(|reason| ListenError {
+        let listener = listen(address).map_err(|reason| ListenError::Port {
             address,
             mapping: route.name.clone(),
             reason,
         })?;
         let drain = self.drain.child();
         let mapping = Rc::new(Mapping {
-            condition: route.condition.clone(),
+            route: RefCell::new(Arc::clone(route)),
+            tls: RefCell::new(tls),
             metrics: self.metrics.mapping(&route.condition),
         });
         self.untold.push((address, route.name.clone()));
-        let callers = Callers {
+        let callers = Callers::new(
             listener,
-            mapping,
-            forward: Rc::clone(&self.forward),
-            metrics: self.metrics.clone(),
-            drain: drain.clone(),
-        };
+            Rc::clone(&mapping),
+            Rc::clone(&self.forward),
+            self.metrics.clone(),
+            self.limits,
+            drain.clone(),
+        );
         drain.spawn(callers.serve());
         let (ending, grace) = (drain.clone(), self.grace);
         self.drain.spawn(async move {
             ending.asked().await;
             ending.finish(grace).await;
         });
-        self.open.insert(route.port, drain);
+        self.open.insert(route.port, Listener { mapping, drain });
         Ok(())
+    }
+}
+
+impl Listener {
+    /// Takes up what has changed about the mapping; its connections go on.
+    fn update(&self, route: &Arc<Route>) -> Result<(), ListenError> {
+        let Downstream { tls, .. } = self.mapping.route.borrow().downstream.clone();
+        if tls != route.downstream.tls {
+            self.mapping.tls.replace(caller_tls(route)?);
+        }
+        self.mapping.route.replace(Arc::clone(route));
+        Ok(())
+    }
+}
+
+fn caller_tls(route: &Route) -> Result<Option<Rc<CallerTls>>, ListenError> {
+    let Some(folder) = &route.downstream.tls else { return Ok(None) };
+    match CallerTls::new(folder) {
+        Ok(tls) => Ok(Some(Rc::new(tls))),
+        Err(reason) => Err(ListenError::Keys { mapping: route.name.clone(), reason }),
     }
 }
 
@@ -118,49 +168,4 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
-}
-
-/// The callers of one mapping.
-struct Callers {
-    listener: TcpListener,
-    mapping: Rc<Mapping>,
-    forward: Rc<Forward>,
-    metrics: Metrics,
-    drain: Drain,
-}
-
-impl Callers {
-    async fn serve(self) {
-        let name = self.mapping.condition.to_string();
-        loop {
-            let (stream, peer) = tokio::select! {
-                () = self.drain.asked() => return,
-                accepted = edge::accept(&self.listener, &name) => accepted,
-            };
-            let (forward, mapping) = (Rc::clone(&self.forward), Rc::clone(&self.mapping));
-            let (drain, open) = (self.drain.clone(), OpenConnection::new(&self.metrics));
-            self.drain.spawn(async move {
-                let call = |request| Rc::clone(&forward).call(Rc::clone(&mapping), peer, request);
-                let refuse = |error: &_| mapping.refuse(error, false).map(ReplyBody::from);
-                edge::serve(stream, call, refuse, &drain).await;
-                drop(open);
-            });
-        }
-    }
-}
-
-/// Counts a connection as open until it is dropped.
-struct OpenConnection(Metrics);
-
-impl OpenConnection {
-    fn new(metrics: &Metrics) -> Self {
-        metrics.connections.inc();
-        Self(metrics.clone())
-    }
-}
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        self.0.connections.dec();
-    }
 }

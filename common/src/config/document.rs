@@ -65,10 +65,28 @@ pub(super) struct Mapping<'a> {
     #[serde(borrow)]
     #[schemars(extend("default" = "5s"))]
     pub(super) connect_timeout: Option<Spanned<'a, Duration>>,
+    /// What concerns the callers of the port.
+    #[serde(borrow)]
+    #[schemars(with = "Option<Downstream>")]
+    pub(super) downstream: Option<Spanned<'a, Downstream<'a>>>,
     /// How an https service proves itself; refused with other schemes.
     #[serde(borrow)]
     #[schemars(with = "Option<Tls>")]
     pub(super) tls: Option<Spanned<'a, Tls<'a>>>,
+}
+
+/// What concerns the callers of a port.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct Downstream<'a> {
+    /// Folder with `tls.crt` and `tls.key`, such as a mounted TLS Secret: callers then speak TLS to
+    /// the port. A relative path starts at the folder of this file.
+    #[serde(borrow)]
+    pub(super) tls: Option<Spanned<'a, PathBuf>>,
+    /// Whether the callers are proxies whose own `X-Forwarded-*` and `Forwarded` are believed.
+    #[serde(borrow)]
+    #[schemars(extend("default" = false))]
+    pub(super) trust_forwarded: Option<Spanned<'a, bool>>,
 }
 
 /// How an https service proves itself.

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::hash::Hash;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::document::{Document, Mapping, Tls};
+use super::document::{self, Document, Mapping, Tls};
 use super::problem::{Problem, Problems};
 use super::reader::{Reader, Spanned};
-use super::route::{Route, Scheme, Target, TargetTls};
+use super::route::{Downstream, Route, Scheme, Target, TargetTls};
 use super::value::Port;
 use crate::condition::Condition;
 
@@ -97,6 +97,9 @@ impl<'a> Parser<'a> {
         let timeout = reader.value(fields.timeout.as_ref(), format_args!("{path}.timeout"));
         let connect_timeout =
             reader.value(fields.connect_timeout.as_ref(), format_args!("{path}.connectTimeout"));
+        let downstream = fields.downstream.as_ref();
+        let downstream =
+            downstream.and_then(|at| self.downstream(at, &format!("{path}.downstream")));
         let port = port?;
         Some(Route {
             condition: Condition::from(port),
@@ -104,6 +107,7 @@ impl<'a> Parser<'a> {
             name: name.unwrap_or_else(|| port.to_string()),
             target: target?,
             host: host.unwrap_or_default(),
+            downstream: downstream.unwrap_or_default(),
             timeout: timeout.unwrap_or(Duration::from_secs(5 * 60)),
             connect_timeout: connect_timeout.unwrap_or(Duration::from_secs(5)),
         })
@@ -161,6 +165,21 @@ impl<'a> Parser<'a> {
             self.reader.report(tls.raw(), format_args!("{path}.tls"), message);
         }
         Some(Target { tls: tls.unwrap_or_default(), ..target })
+    }
+
+    fn downstream(
+        &mut self,
+        at: &Spanned<'a, document::Downstream<'a>>,
+        path: &str,
+    ) -> Option<Downstream> {
+        let fields = self.reader.object(at, path)?;
+        let tls = self.reader.value(fields.tls.as_ref(), format_args!("{path}.tls"));
+        let trust = fields.trust_forwarded.as_ref();
+        let trust = self.reader.value(trust, format_args!("{path}.trustForwarded"));
+        Some(Downstream {
+            tls: tls.map(|folder: PathBuf| self.folder.join(folder)),
+            trust_forwarded: trust.unwrap_or_default(),
+        })
     }
 
     fn tls(&mut self, at: &Spanned<'a, Tls<'a>>, path: &str) -> Option<TargetTls> {

@@ -22,10 +22,22 @@ pub struct Route {
     pub target: Target,
     /// Which `Host` the target sees; [`HostPolicy::Caller`] unless set.
     pub host: HostPolicy,
+    /// What concerns the callers of the port.
+    pub downstream: Downstream,
     /// How long the target may stay silent before its answer begins; 5 minutes unless set.
     pub timeout: Duration,
     /// How long connecting to the target may take, TLS included; 5 seconds unless set.
     pub connect_timeout: Duration,
+}
+
+/// What concerns the callers of a mapping's port.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Downstream {
+    /// Folder with `tls.crt` and `tls.key`: callers speak TLS. Relative paths start at the folder of
+    /// `config.json`.
+    pub tls: Option<PathBuf>,
+    /// Callers are proxies whose own `X-Forwarded-*` and `Forwarded` are believed; not so unless set.
+    pub trust_forwarded: bool,
 }
 
 /// A target URL, taken apart.

@@ -68,7 +68,7 @@ const REFUSED: &[(&str, &str, Schema)] = &[
     (
         r#""x":1"#,
         "data[0]: unknown field \"x\": remove it; the fields here are port, remoteIP, remoteIp, \
-         name, host, timeout, connectTimeout, tls",
+         name, host, timeout, connectTimeout, downstream, tls",
         Schema::Refuses,
     ),
     (
@@ -109,7 +109,7 @@ const REFUSED: &[(&str, &str, Schema)] = &[
     (r#""timeout":1e300"#, "data[0].timeout: 1e300 is not a duration: ", Schema::Refuses),
     (r#""timeout":true"#, "data[0].timeout: true is not a duration: ", Schema::Refuses),
     (r#""tls":"ca.pem""#, r#"data[0].tls: "ca.pem" is not an object: "#, Schema::Refuses),
-    (r#""tls":{"ca":""}"#, r#"data[0].tls.ca: "" is not a file: "#, Schema::Refuses),
+    (r#""tls":{"ca":""}"#, r#"data[0].tls.ca: "" is not a path: "#, Schema::Refuses),
     (
         r#""tls":{"server":"a"}"#,
         r#"data[0].tls: unknown field "server": did you mean "serverName"?"#,

@@ -137,7 +137,21 @@ fn duration_from_text(text: &str) -> Option<Duration> {
     }
 }
 
-/// The file of [`TargetTls::ca`](super::TargetTls::ca), as written.
+impl Value for bool {
+    fn schema() -> Schema {
+        json_schema!({ "type": "boolean" })
+    }
+
+    fn parse(written: &Scalar<'_>) -> Result<Self, Cow<'static, str>> {
+        match written {
+            Scalar::Other("true") => Ok(true),
+            Scalar::Other("false") => Ok(false),
+            _ => Err("is neither true nor false: write one of them, without quotes".into()),
+        }
+    }
+}
+
+/// A path, as written.
 impl Value for PathBuf {
     fn schema() -> Schema {
         json_schema!({ "type": "string", "minLength": 1 })
@@ -146,7 +160,7 @@ impl Value for PathBuf {
     fn parse(written: &Scalar<'_>) -> Result<Self, Cow<'static, str>> {
         match written.text() {
             Some(text) if !text.is_empty() && !text.contains('\0') => Ok(text.into()),
-            _ => Err("is not a file: write the path of a PEM file".into()),
+            _ => Err("is not a path: write one of a file or folder".into()),
         }
     }
 }

@@ -7,6 +7,7 @@
 mod forwarded;
 mod framing;
 mod hop_by_hop;
+mod request_id;
 mod routing;
 
 use http::request::Parts;
@@ -15,6 +16,7 @@ use http::{HeaderMap, HeaderName, Version, header};
 pub use self::forwarded::{Downstream, MAX_BRIDGES, append_via, check_loop, set_forwarded};
 pub use self::framing::{check_framing, settle_host};
 pub use self::hop_by_hop::{UpgradeProtocol, strip_hop_by_hop};
+pub use self::request_id::RequestIds;
 pub use self::routing::{remove_condition, stamp, take_condition};
 use crate::error::ProxyError;
 

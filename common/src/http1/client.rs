@@ -23,6 +23,7 @@ use super::wire::{SMALL, Wire};
 pub struct Client(Wire);
 
 /// What came back for a request.
+#[expect(clippy::large_enum_variant, reason = "a box would be one more allocation per request")]
 pub enum Reply<B> {
     /// An answer, whose body is still coming.
     Response(Response<ResponseBody<B>>),

@@ -10,12 +10,14 @@ use memchr::{memchr2_iter, memmem};
 
 use super::error::Http1Error;
 use super::{MAX_FIELDS, MAX_HEAD};
+use crate::edge::Limits;
 
 /// Takes a request's head off `input`, once it is whole. `scanned` is how far earlier calls have
 /// looked for its end; it starts at 0.
 pub(super) fn take_request(
     input: &mut BytesMut,
     scanned: &mut usize,
+    limits: &Limits,
 ) -> Result<Option<Parts>, Http1Error> {
     // RFC 9112 §2.2: an empty line before the request is ignored.
     while input.starts_with(b"\r\n") && *scanned == 0 {
@@ -25,10 +27,17 @@ pub(super) fn take_request(
     if input.first().is_some_and(|byte| !byte.is_ascii_graphic() && *byte != b'\r') {
         return Err(Http1Error::Malformed("not a request"));
     }
-    let Some(head) = take_section(input, scanned)? else { return Ok(None) };
+    let head = take_section(input, scanned)?;
+    if head.as_ref().map_or(input.len(), Bytes::len) > limits.max_head {
+        return Err(Http1Error::HeadTooLarge);
+    }
+    let Some(head) = head else { return Ok(None) };
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut parsed = httparse::Request::new(&mut []);
     parsed.parse_with_uninit_headers(&head, &mut fields).map_err(refused)?;
+    if parsed.headers.len() > limits.max_fields {
+        return Err(Http1Error::HeadTooLarge);
+    }
     let (method, target) = (parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default());
     let mut request = Request::new(());
     *request.method_mut() =
@@ -188,7 +197,7 @@ mod tests {
     use super::*;
 
     fn request(text: &[u8]) -> Result<Option<Parts>, Http1Error> {
-        take_request(&mut BytesMut::from(text), &mut 0)
+        take_request(&mut BytesMut::from(text), &mut 0, &Limits::default())
     }
 
     #[test]
@@ -198,7 +207,9 @@ mod tests {
             let (mut input, mut scanned) = (BytesMut::new(), 0);
             let mut pieces = text.chunks(step);
             let parts = loop {
-                if let Some(parts) = take_request(&mut input, &mut scanned).unwrap() {
+                if let Some(parts) =
+                    take_request(&mut input, &mut scanned, &Limits::default()).unwrap()
+                {
                     break parts;
                 }
                 input.extend_from_slice(pieces.next().unwrap());

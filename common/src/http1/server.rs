@@ -26,13 +26,8 @@ use super::stream::Stream;
 use super::switched::Switched;
 use super::wire::{LARGE, SMALL, Wire};
 use crate::drain::Drain;
+use crate::edge::Limits;
 use crate::switch;
-
-/// How long a caller may leave a connection unused, the first request's wait included.
-const IDLE: Duration = Duration::from_secs(120);
-
-/// How long the head of a request may take to arrive once it has begun.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a caller may have sent beyond its request before it is read no further.
 const MAX_AHEAD: usize = SMALL;
@@ -64,6 +59,7 @@ pub async fn serve<S, F, B, Io>(
     stream: Stream,
     service: S,
     refuse: impl Fn(&Http1Error) -> Response<B>,
+    limits: &Limits,
     drain: &Drain,
 ) -> Result<End, Http1Error>
 where
@@ -76,8 +72,10 @@ where
     let mut asked = pin!(drain.asked());
     let mut connection = Connection {
         wire: Rc::new(RefCell::new(Wire::new(stream, BytesMut::new()))),
-        deadline: Instant::now() + IDLE,
-        sleep: Box::pin(tokio::time::sleep(IDLE)),
+        limits: *limits,
+        moved: 0,
+        deadline: Instant::now() + limits.idle_timeout,
+        sleep: Box::pin(tokio::time::sleep(limits.idle_timeout)),
         scanned: 0,
         is_first: true,
     };
@@ -115,7 +113,7 @@ where
             }
             Answer::Switched(response, other) => {
                 connection.send_switch(&response).await?;
-                switch::join(connection.into_switched()?, other).await;
+                switch::join(connection.into_switched()?, other, limits.stream_idle_timeout).await;
                 return Ok(End::Closed);
             }
         }
@@ -153,6 +151,9 @@ enum Next {
 }
 
 struct Connection {
+    limits: Limits,
+    /// How much had moved when the deadline of an answer was set.
+    moved: u64,
     wire: Rc<RefCell<Wire>>,
     /// When the caller is given up, unless something comes.
     deadline: Instant,
@@ -196,7 +197,8 @@ impl Connection {
                 }
             }
             if !self.is_first
-                && let Some(parts) = head::take_request(&mut wire.input, &mut self.scanned)?
+                && let Some(parts) =
+                    head::take_request(&mut wire.input, &mut self.scanned, &self.limits)?
             {
                 wire.decoder = Framing::of_request(&parts.headers, parts.version)?.into();
                 wire.expects_continue = expects_continue(&parts) && !wire.decoder.is_done();
@@ -206,7 +208,7 @@ impl Connection {
             match wire.poll_fill(SMALL, cx)? {
                 Poll::Ready(0) if was_unused => return Poll::Ready(Ok(Next::End)),
                 Poll::Ready(0) => return Poll::Ready(Err(Http1Error::Ended("inside a head"))),
-                Poll::Ready(_) if was_unused => self.set_deadline(HEAD_TIMEOUT),
+                Poll::Ready(_) if was_unused => self.set_deadline(self.limits.head_timeout),
                 Poll::Ready(_) => {}
                 Poll::Pending => {
                     ready!(self.poll_deadline(cx));
@@ -282,13 +284,34 @@ impl Connection {
         }
         let body = pin!(body);
         let mut sending = Sending::new(body, encoding);
-        poll_fn(|cx| match sending.poll(&self.wire, cx) {
+        self.set_deadline(self.limits.stream_idle_timeout);
+        let wire = Rc::clone(&self.wire);
+        poll_fn(|cx| match sending.poll(&wire, cx) {
             Poll::Ready(sent) => Poll::Ready(sent),
-            Poll::Pending => self.poll_gone(cx).map(Err),
+            Poll::Pending => match self.poll_gone(cx) {
+                Poll::Ready(gone) => Poll::Ready(Err(gone)),
+                Poll::Pending => self.poll_stalled(cx).map(Err),
+            },
         })
         .await?;
-        self.set_deadline(if self.is_unused() { IDLE } else { HEAD_TIMEOUT });
+        self.set_deadline(match self.is_unused() {
+            true => self.limits.idle_timeout,
+            false => self.limits.head_timeout,
+        });
         Ok(keep_alive && self.wire.borrow().decoder.is_done())
+    }
+
+    /// Resolves when nothing of an exchange has moved for too long.
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<Http1Error> {
+        loop {
+            ready!(self.poll_deadline(cx));
+            let moved = self.wire.borrow().moved;
+            if moved == self.moved {
+                return Poll::Ready(Http1Error::TimedOut);
+            }
+            self.moved = moved;
+            self.set_deadline(self.limits.stream_idle_timeout);
+        }
     }
 
     async fn send_switch(&mut self, response: &Response<()>) -> Result<(), Http1Error> {

@@ -40,6 +40,8 @@ pub(super) struct Wire {
     pub(super) expects_continue: bool,
     /// Waits for the end of the body that someone else reads.
     pub(super) watcher: Option<Waker>,
+    /// Counts reads and writes that brought something.
+    pub(super) moved: u64,
     output: BytesMut,
     /// A large piece, to be written after `output`, and what comes after it.
     piece: Bytes,
@@ -54,6 +56,7 @@ impl Wire {
             decoder: Decoder::Done,
             expects_continue: false,
             watcher: None,
+            moved: 0,
             output: BytesMut::new(),
             piece: Bytes::new(),
             after: b"",
@@ -73,6 +76,7 @@ impl Wire {
             }
         }
         let filled = poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input);
+        self.moved += u64::from(filled.is_ready());
         if filled.is_pending() && self.input.is_empty() {
             recycle(std::mem::take(&mut self.input));
         }
@@ -128,6 +132,7 @@ impl Wire {
     }
 
     fn sent(&mut self, len: usize) {
+        self.moved += 1;
         let of_output = len.min(self.output.len());
         self.output.advance(of_output);
         let of_piece = (len - of_output).min(self.piece.len());

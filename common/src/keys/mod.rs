@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 mod authority;
 mod authorized_keys;
+mod certificate;
 mod files;
 mod generate;
 mod known_hosts;
@@ -16,6 +17,7 @@ mod ssh;
 mod tls;
 
 pub use self::authorized_keys::AuthorizedKeys;
+pub(crate) use self::certificate::Certificate;
 pub use self::files::read_private;
 pub use self::generate::{Summary, generate};
 pub use self::known_hosts::{HostKeyProblem, KnownHosts};

@@ -15,9 +15,11 @@ use super::KeysError;
 pub(crate) struct Reloaded<K, C> {
     folder: PathBuf,
     load: fn(&Path) -> Result<K, KeysError>,
-    build: Box<dyn Fn(&K) -> Result<C, KeysError>>,
+    build: Build<K, C>,
     state: RefCell<State<K, C>>,
 }
+
+type Build<K, C> = Box<dyn Fn(&K) -> Result<C, KeysError>>;
 
 struct State<K, C> {
     keys: K,

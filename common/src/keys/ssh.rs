@@ -30,7 +30,7 @@ impl SshServerKeys {
     /// A file is missing or malformed, or the host key is open to others (see
     /// [`read_private`](super::read_private())).
     pub fn load(folder: &Path) -> Result<Self, KeysError> {
-        let host_key = load_private(folder, folder.join("ssh_host_ed25519_key"))?;
+        let host_key = load_private(folder, &folder.join("ssh_host_ed25519_key"))?;
         let path = folder.join("authorized_keys");
         let authorized = AuthorizedKeys::parse(&read_text(&path)?)
             .map_err(|reason| KeysError::Invalid { path, reason })?;
@@ -65,7 +65,7 @@ impl SshClientKeys {
     pub fn load(folder: &Path) -> Result<Self, KeysError> {
         let (ed25519, ecdsa) = (folder.join("id_ed25519"), folder.join("id_ecdsa"));
         let path = if !ed25519.exists() && ecdsa.exists() { ecdsa } else { ed25519 };
-        let key = load_private(folder, path.clone())?;
+        let key = load_private(folder, &path)?;
         let hosts = folder.join("known_hosts");
         let known_hosts = KnownHosts::parse(&read_text(&hosts)?)
             .map_err(|reason| KeysError::Invalid { path: hosts, reason })?;
@@ -79,9 +79,10 @@ impl fmt::Debug for SshClientKeys {
     }
 }
 
-fn load_private(folder: &Path, path: PathBuf) -> Result<PrivateKey, KeysError> {
-    let pem = read_private(&path).map_err(|error| in_whole_folder(error, folder))?;
-    let invalid = |reason: &str| KeysError::Invalid { path: path.clone(), reason: reason.into() };
+fn load_private(folder: &Path, path: &Path) -> Result<PrivateKey, KeysError> {
+    let pem = read_private(path).map_err(|error| in_whole_folder(error, folder))?;
+    let invalid =
+        |reason: &str| KeysError::Invalid { path: path.to_owned(), reason: reason.into() };
     let key = PrivateKey::from_openssh(&pem)
         .map_err(|_| invalid("this is no private key in OpenSSH's format; see ssh-keygen"))?;
     if key.is_encrypted() {

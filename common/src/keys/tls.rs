@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::files::{read_private, read_public};
+use super::certificate::Certificate;
+use super::files::read_public;
 use super::{KeysError, in_whole_folder};
 
 /// One end's TLS identity and whom it trusts: `tls.crt`, `tls.key` and `ca.crt` of a folder.
@@ -30,16 +31,9 @@ impl TlsKeys {
     /// A file is missing, is not PEM, or `tls.key` is open to others (see
     /// [`read_private`](super::read_private())).
     pub fn load(folder: &Path) -> Result<Self, KeysError> {
-        let key_path = folder.join("tls.key");
-        let key = read_private(&key_path).map_err(|error| in_whole_folder(error, folder))?;
-        Ok(Self {
-            chain: certificates(folder.join("tls.crt"))?,
-            key: PrivateKeyDer::from_pem_slice(&key).map_err(|_| KeysError::Invalid {
-                path: key_path,
-                reason: "this is no private key in PEM".into(),
-            })?,
-            authorities: certificates(folder.join("ca.crt"))?,
-        })
+        let Certificate { chain, key } =
+            Certificate::load(folder).map_err(|error| in_whole_folder(error, folder))?;
+        Ok(Self { chain, key, authorities: certificates(folder.join("ca.crt"))? })
     }
 }
 

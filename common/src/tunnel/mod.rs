@@ -2,7 +2,7 @@
 //!
 //! A transport yields byte streams ([`Acceptor`] in `send`, [`Connector`] in `receive`); a
 //! [`Session`] speaks the tunnel protocol on one of them. The protocol itself is a state machine
-//! without input and output ([`connection`]); [`driver`] joins the two. The protocol is specified
+//! without input and output (`connection`); `driver` joins the two. The protocol is specified
 //! in `docs/tunnel-protocol.md`.
 
 pub mod pipe;

@@ -123,6 +123,7 @@ mod tests {
                 tls: TargetTls::default(),
             },
             host,
+            downstream: config::Downstream::default(),
             timeout: Duration::from_secs(1),
             connect_timeout: Duration::from_secs(1),
         }

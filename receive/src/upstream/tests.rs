@@ -71,6 +71,7 @@ impl World {
             name: "8050".to_owned(),
             target,
             host: HostPolicy::Caller,
+            downstream: tunnel_common::config::Downstream::default(),
             timeout: LIMIT,
             connect_timeout: LIMIT,
         };

@@ -1,6 +1,7 @@
 //! Whole bridges: every scenario over every transport, in one process.
 #![expect(
     clippy::expect_used,
+    clippy::panic,
     clippy::unwrap_used,
     reason = "clippy.toml's exception for tests misses helpers"
 )]
@@ -31,6 +32,7 @@ macro_rules! over_each_transport {
 }
 
 mod broken_off;
+mod callers;
 mod failures;
 mod heads;
 mod http2;

@@ -51,8 +51,11 @@ fn every_field_reaches_the_route() {
     let route = route(
         r#""port":8050, "remoteIP":"https://[2001:db8::1]:8443/base/", "name":"orders",
            "host":"demo.example:1", "timeout":"1h30m", "connectTimeout":0.25,
-           "tls":{"ca":"pki/ca.pem", "serverName":"orders.internal"}"#,
+           "tls":{"ca":"pki/ca.pem", "serverName":"orders.internal"},
+           "downstream":{"tls":"orders-tls", "trustForwarded":true}"#,
     );
+    assert_eq!(route.downstream.tls.as_deref(), Some(Path::new("/etc/isthmus/orders-tls")));
+    assert!(route.downstream.trust_forwarded);
     assert_eq!(route.name, "orders");
     assert_eq!(route.host, HostPolicy::Fixed("demo.example:1".parse().unwrap()));
     assert_eq!(route.timeout, Duration::from_secs(5400));
@@ -140,7 +143,7 @@ fn all_mistakes_are_reported_with_their_lines() {
 /etc/isthmus/config.json:6: data[2]: 7 is not an object: write { … }
 /etc/isthmus/config.json:8: data[3].port: 8050 is already data[0].port in line 4: write another one
 /etc/isthmus/config.json:10: data[3].name: orders is already data[0].name in line 4: write another one
-/etc/isthmus/config.json:11: data[3].tls.ca: 1 is not a file: write the path of a PEM file
+/etc/isthmus/config.json:11: data[3].tls.ca: 1 is not a path: write one of a file or folder
 /etc/isthmus/config.json:11: data[3].tls: only an https target has TLS: write https:// or remove this
 /etc/isthmus/config.json:13: data[4]: "port" is missing: name the port that tunnel-send listens on
 /etc/isthmus/config.json:13: data[4]: "remoteIP" is missing: write the target's URL"#;

@@ -35,6 +35,7 @@ pub struct Returned<M: Message>(oneshot::Receiver<Goodbye<M>>);
 /// The rest of a channel: what there is to say at its end.
 struct Goodbye<M: Message> {
     stream: ChannelStream<M>,
+    link: Link,
     shut: bool,
 }
 
@@ -73,12 +74,18 @@ impl<M: Message> SshChannel<M> {
 impl<M: Message> Returned<M> {
     /// Waits until the tunnel is over, tells the peer, and waits a second at most for its answer.
     pub async fn wait(self) {
-        let Ok(Goodbye { mut stream, shut }) = self.0.await else { return };
+        let Ok(Goodbye { mut stream, link, shut }) = self.0.await else { return };
         let goodbye = async {
             if !shut {
                 stream.shutdown().await?;
             }
-            tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+            let mut ignored = [0; 4096];
+            loop {
+                match stream.read(&mut ignored).await? {
+                    0 => return io::Result::Ok(()),
+                    len => link.delivered(len),
+                }
+            }
         };
         // The channel is over either way.
         let _ = tokio::time::timeout(SshChannel::<M>::GOODBYE, goodbye).await;
@@ -96,9 +103,13 @@ impl<M: Message> AsyncRead for SshChannel<M> {
             buf.put_slice(&self.first.split_to(len));
             return Poll::Ready(Ok(()));
         }
+        let before = buf.filled().len();
         match self.stream()?.poll_read(cx, buf) {
             Poll::Pending => self.ended.as_mut().poll(cx).map(Ok),
-            ready => ready,
+            ready => {
+                self.link.delivered(buf.filled().len() - before);
+                ready
+            }
         }
     }
 }
@@ -130,7 +141,7 @@ impl<M: Message> Drop for SshChannel<M> {
     fn drop(&mut self) {
         if let (Some(stream), Some(owner)) = (self.stream.take(), self.owner.take()) {
             // An owner that is gone wants no goodbye.
-            let _ = owner.send(Goodbye { stream, shut: self.shut });
+            let _ = owner.send(Goodbye { stream, link: self.link.clone(), shut: self.shut });
         }
     }
 }

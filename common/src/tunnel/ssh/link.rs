@@ -1,16 +1,20 @@
 //! What the layers around one SSH connection know of each other.
 
+use std::ops::DerefMut;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::allowance::Allowance;
+
 /// Joins the layers of one SSH connection. Clones share it.
 #[derive(Clone, Default)]
 pub struct Link {
     cut: CancellationToken,
     backlog: Arc<Backlog>,
+    allowance: Arc<Mutex<Allowance>>,
 }
 
 #[derive(Default)]
@@ -31,6 +35,25 @@ impl Link {
     /// Ends the connection when the guard is dropped: the wire fails, and `russh` with it.
     pub fn cut_on_drop(&self) -> DropGuard {
         self.cut.clone().drop_guard()
+    }
+
+    /// The wire has read this many bytes. Returns whether the peer may go on.
+    pub(super) fn received(&self, bytes: usize) -> bool {
+        self.allowance().spend(bytes)
+    }
+
+    /// The peer has sent this many bytes of the tunnel in a message.
+    pub(super) fn delivered(&self, bytes: usize) {
+        self.allowance().add(bytes + Allowance::PER_MESSAGE);
+    }
+
+    /// The wire has written this many bytes, for which the peer may have to send more credit.
+    pub(super) fn sent(&self, bytes: usize) {
+        self.allowance().add(bytes / Allowance::CREDIT_SHARE);
+    }
+
+    fn allowance(&self) -> impl DerefMut<Target = Allowance> {
+        self.allowance.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn cut(&self) -> &CancellationToken {
@@ -58,7 +81,7 @@ impl Link {
 }
 
 impl Backlog {
-    fn blocked(&self) -> impl std::ops::DerefMut<Target = Option<Waker>> {
+    fn blocked(&self) -> impl DerefMut<Target = Option<Waker>> {
         self.blocked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,10 +6,13 @@
 //! own, lie two layers: below it the [`Wire`], which never makes it wait for a full socket, and
 //! above it the [`SshChannel`], which writes no more than the wire takes. A [`Link`] joins them.
 
+mod allowance;
 mod channel;
 mod link;
 mod opening;
 mod terms;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use self::channel::{Returned, SshChannel};

@@ -90,7 +90,7 @@ impl SshClient {
         let host = host.to_owned();
         let build = move |keys: &SshClientKeys| {
             let known = keys.known_hosts.algorithms(&host, port);
-            let config = client_config(known, &terms);
+            let config = client_config(&known, &terms);
             Ok((Arc::new(config), Arc::new(keys.clone())))
         };
         Reloaded::new(folder, SshClientKeys::load, build).map(Self)
@@ -102,7 +102,7 @@ impl SshClient {
     }
 }
 
-fn server_config(host_key: PrivateKey, terms: &Terms) -> server::Config {
+pub(super) fn server_config(host_key: PrivateKey, terms: &Terms) -> server::Config {
     server::Config {
         server_id: ID,
         methods: MethodSet::from([MethodKind::PublicKey].as_slice()),
@@ -124,7 +124,7 @@ fn server_config(host_key: PrivateKey, terms: &Terms) -> server::Config {
     }
 }
 
-fn client_config(known: Vec<Algorithm>, terms: &Terms) -> client::Config {
+pub(super) fn client_config(known: &[Algorithm], terms: &Terms) -> client::Config {
     let rest = HOST_KEYS.iter().filter(|algorithm| !known.contains(algorithm)).cloned();
     let host_keys = known.iter().cloned().chain(rest).collect();
     client::Config {
@@ -165,8 +165,8 @@ fn preferred(strict: kex::Name, keys: Vec<Algorithm>) -> Preferred {
     Preferred {
         kex: Cow::Owned(vec![
             kex::MLKEM768X25519_SHA256,
+            // For clients of before OpenSSH 9.9.
             kex::CURVE25519,
-            kex::CURVE25519_PRE_RFC_8731,
             extension,
             strict,
         ]),

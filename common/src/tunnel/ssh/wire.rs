@@ -64,6 +64,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
             let written = Pin::new(&mut self.io).poll_write(cx, &self.out);
             if let Poll::Ready(Ok(len)) = &written {
                 self.out.advance(*len);
+                self.link.sent(*len);
                 self.link.set_backlog(self.out.len());
             }
             match ready!(written) {
@@ -90,8 +91,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<Io> {
         let _ = self.poll_drain(cx)?;
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        let read = buf.filled().get(before..).unwrap_or_default();
+        if !self.link.received(read.len()) {
+            return Poll::Ready(Err(io::Error::other("the peer sends more than a tunnel needs")));
+        }
         if let Some(opening) = &mut self.opening
-            && opening.feed(buf.filled().get(before..).unwrap_or_default())?
+            && opening.feed(read)?
         {
             self.opening = None;
         }
@@ -109,6 +114,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<Io> {
         if self.out.is_empty()
             && let Poll::Ready(len) = Pin::new(&mut self.io).poll_write(cx, buf)?
         {
+            self.link.sent(len);
             return Poll::Ready(Ok(len));
         }
         if self.out.len() + buf.len() > MAX_BACKLOG {

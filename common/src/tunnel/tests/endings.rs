@@ -42,7 +42,7 @@ async fn a_caller_that_leaves_cancels() {
     for keep_sending in [false, true] {
         let tunnel = Tunnel::new(64);
         let (send, recv) = tunnel.send.open(&request(), false).await.unwrap();
-        let mut incoming = tunnel.receive.accept().await.unwrap();
+        let incoming = tunnel.receive.accept().await.unwrap();
         drop(recv);
         let _held = keep_sending.then_some(send);
         let failed = timeout(LIMIT, incoming.reply.failed()).await.unwrap();

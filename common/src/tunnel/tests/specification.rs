@@ -129,7 +129,7 @@ fn limits_are_as_documented() {
         ("| until HELLO is complete |", format!("{} s |", limits.handshake.as_secs())),
         ("or CLOSE does not leave |", format!("{} s |", limits.write_stall.as_secs())),
         ("up to", format!("{} MiB for a stream", limits.max_credit >> 20)),
-        ("and", format!("{} MiB of growth for all", limits.memory / 2 >> 20)),
+        ("and", format!("{} MiB of growth for all", (limits.memory / 2) >> 20)),
         ("after", format!("{} s without one", limits.silence.as_secs_f32())),
     ];
     for (what, number) in documented {

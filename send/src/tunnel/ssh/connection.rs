@@ -1,5 +1,6 @@
 //! One client that has logged in: keeps one channel open towards it.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use russh::server::{Handle, Msg, RunningSession};
@@ -20,6 +21,9 @@ const NO_FORWARD: Duration = Duration::from_secs(5);
 /// How long a client may take to open the channel. Stock clients connect to their target first,
 /// for which TCP takes 127 s at most.
 const OPEN_LIMIT: Duration = Duration::from_secs(130);
+
+/// How long to wait after a tunnel's end. The embedded client leaves then, and needs no other.
+const LEAVE: Duration = Duration::from_millis(100);
 
 /// How long the goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -84,7 +88,7 @@ impl Connection {
         loop {
             let Some(forward) = self.forward().await else { return "no forward".to_owned() };
             let pause = match self.channel(&forward, &ready, &mut retry).await {
-                End::Channel(lived) => retry.ended(lived),
+                End::Channel(lived) => retry.ended(lived).max(LEAVE),
                 End::Refused(reason) => retry.failed(&reason),
                 End::Connection(reason) => return reason,
             };
@@ -120,6 +124,10 @@ impl Connection {
             Ok(Err(Error::ChannelOpenFailure(ChannelOpenFailure::ConnectFailed))) => {
                 return End::Refused("it does not reach its tunnel-receive --listen".to_owned());
             }
+            // Paramiko says so when the channel comes sooner than it expects.
+            Ok(Err(Error::ChannelOpenFailure(reason))) => {
+                return End::Refused(format!("it takes no channel now ({reason:?})"));
+            }
             Ok(Err(error)) => return End::Connection(error.to_string()),
             Err(_) => return End::Connection("it does not open a channel".to_owned()),
         };
@@ -130,10 +138,14 @@ impl Connection {
         if ready.send((channel, self.peer.clone())).await.is_err() {
             return End::Connection("shutting down".to_owned());
         }
-        let mut over = std::pin::pin!(returned.wait());
+        let mut over = pin!(returned.wait());
+        let cancelled = async {
+            // The guard that comes of it would lock the visitor out.
+            drop(self.progress.wait_for(|now| now.forward.as_ref() != Some(forward)).await);
+        };
         tokio::select! {
             () = &mut over => {}
-            _ = self.progress.wait_for(|progress| progress.forward.as_ref() != Some(forward)) => {
+            () = cancelled => {
                 end.cancel();
                 over.await;
             }

@@ -1,6 +1,8 @@
 //! The `ssh` transport's listening side: an embedded SSH server that serves reverse forwards only.
 
 mod connection;
+#[cfg(test)]
+mod tests;
 mod visitor;
 
 use std::net::SocketAddr;

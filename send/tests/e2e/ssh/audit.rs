@@ -1,4 +1,8 @@
 //! What `ssh-audit` says of the embedded server.
+//!
+//! It has one objection: a key exchange without protection against quantum computers. The one with
+//! it comes first, but OpenSSH has it from 9.9 on only, and the older ones of today's stable
+//! distributions must get in.
 
 use serde_json::Value;
 
@@ -6,7 +10,7 @@ use super::python;
 use crate::harness::{Bridge, Transport};
 
 #[test]
-fn ssh_audit_finds_nothing() {
+fn ssh_audit_objects_to_nothing_else() {
     let bridge = Bridge::new(Transport::Ssh).start();
     let server = bridge.tunnel_address();
     let mut audit = python::program("ssh-audit");
@@ -25,5 +29,6 @@ fn ssh_audit_finds_nothing() {
         }
     }
     assert_eq!(report["cves"], serde_json::json!([]));
-    assert_eq!(findings, [] as [String; 0], "{}", String::from_utf8_lossy(&output.stdout));
+    let known = "warn curve25519-sha256: does not provide protection against post-quantum attacks";
+    assert_eq!(findings, [known], "{}", String::from_utf8_lossy(&output.stdout));
 }

@@ -8,7 +8,7 @@ const FOLDER: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/python/bin");
 /// A program of the virtual environment.
 pub fn program(name: &str) -> Command {
     let path = std::path::Path::new(FOLDER).join(name);
-    assert!(path.exists(), "{} is missing: scripts/test python makes it", path.display());
+    assert!(path.exists(), "{} is missing: `scripts/test unit` makes it", path.display());
     Command::new(path)
 }
 

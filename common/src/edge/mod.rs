@@ -1,10 +1,14 @@
 //! The HTTP edge: accepts callers and serves them, with HTTP/1.1 or HTTP/2 as they begin.
 
+mod http2;
+mod limits;
+mod tls;
+
 use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,19 +16,14 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
+pub use self::limits::Limits;
+pub use self::tls::CallerTls;
 use crate::drain::Drain;
 use crate::error::ProxyError;
-use crate::http1::{self, Answer, End, Http1Error, Informer, RequestBody, Stream, Switched};
-use crate::tunnel::MAX_HEAD;
-
-/// Requests that one HTTP/2 connection may have in flight.
-const MAX_STREAMS: u32 = 1024;
+use crate::http1::{self, Answer, End, Http1Error, Informer, RequestBody, Stream};
 
 /// How long accepting pauses when the system has nothing left to accept with (`EMFILE`).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -59,69 +58,32 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 /// Serves one connection until it ends. `refuse` makes the reply to what no service may see. Once
 /// the drain is asked, the requests in flight are the last ones.
 pub async fn serve<S, F, B, Io>(
-    stream: TcpStream,
+    stream: Stream,
     service: S,
     refuse: impl Fn(&ProxyError) -> Response<B>,
+    limits: Limits,
     drain: &Drain,
 ) where
     S: Fn(Request<CallerBody>) -> F,
     F: Future<Output = Answer<B, Io>> + 'static,
     B: Body<Data = Bytes> + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
-    Io: AsyncRead + AsyncWrite + Unpin,
+    Io: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let http1 = |request: Request<RequestBody>| service(request.map(CallerBody::Http1));
-    let refuse_http1 = |error: &Http1Error| refuse(&unfit(error));
-    match http1::serve(Stream::Plain(stream), http1, refuse_http1, drain).await {
+    let refuse_http1 = |error: &Http1Error| refuse(&unfit(error, limits));
+    match http1::serve(stream, http1, refuse_http1, &limits, drain).await {
         Ok(End::Closed) => {}
-        Ok(End::Http2(io)) => serve_http2(io, service, drain).await,
+        Ok(End::Http2(io)) => http2::serve(io, service, limits, drain).await,
         // A caller that hangs up or does not speak HTTP; nobody else is affected.
         Err(error) => tracing::debug!(%error, "a caller's connection failed"),
     }
 }
 
-async fn serve_http2<S, F, B, Io>(io: Switched, service: S, drain: &Drain)
-where
-    S: Fn(Request<CallerBody>) -> F,
-    F: Future<Output = Answer<B, Io>> + 'static,
-    B: Body<Data = Bytes> + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    let service = service_fn(|request: Request<Incoming>| {
-        let answer = service(request.map(CallerBody::Http2));
-        async {
-            match answer.await {
-                Answer::Response(response) => Ok(response),
-                // Nobody offers to: HTTP/2 has no `Upgrade`.
-                Answer::Switched(..) => Err(Http1Error::Malformed("a switch within HTTP/2")),
-            }
-        }
-    });
-    let connection = http2::Builder::new(drain.clone())
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEAD as u32)
-        .max_send_buf_size(64 * 1024)
-        // The answer's own Date is the target's.
-        .auto_date_header(false)
-        .serve_connection(TokioIo::new(io), service);
-    let mut connection = pin!(connection);
-    let served = tokio::select! {
-        served = connection.as_mut() => served,
-        () = drain.asked() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = served {
-        tracing::debug!(%error, "a caller's HTTP/2 connection failed");
-    }
-}
-
 /// What a caller is told whose request is not passed on.
-fn unfit(error: &Http1Error) -> ProxyError {
+fn unfit(error: &Http1Error, limits: Limits) -> ProxyError {
     match error {
-        Http1Error::HeadTooLarge => ProxyError::RequestHeadTooLarge { limit: MAX_HEAD },
+        Http1Error::HeadTooLarge => ProxyError::RequestHeadTooLarge { limit: limits.max_head },
         Http1Error::TimedOut => ProxyError::RequestTimeout,
         other => ProxyError::HttpRequest(other.to_string().into()),
     }
@@ -133,6 +95,8 @@ pub enum CallerBody {
     Http1(RequestBody),
     /// In HTTP/2.
     Http2(Incoming),
+    /// There is none.
+    None,
 }
 
 impl CallerBody {
@@ -140,7 +104,7 @@ impl CallerBody {
     pub fn informer(&self) -> Option<Informer> {
         match self {
             Self::Http1(body) => Some(body.informer()),
-            Self::Http2(_) => None,
+            Self::Http2(_) | Self::None => None,
         }
     }
 }
@@ -156,6 +120,7 @@ impl Body for CallerBody {
         match self.get_mut() {
             Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::None => Poll::Ready(None),
         }
     }
 
@@ -163,6 +128,7 @@ impl Body for CallerBody {
         match self {
             Self::Http1(body) => body.is_end_stream(),
             Self::Http2(body) => body.is_end_stream(),
+            Self::None => true,
         }
     }
 
@@ -170,6 +136,7 @@ impl Body for CallerBody {
         match self {
             Self::Http1(body) => body.size_hint(),
             Self::Http2(body) => body.size_hint(),
+            Self::None => SizeHint::with_exact(0),
         }
     }
 }

@@ -1,0 +1,131 @@
+//! Callers that speak HTTP/2: hyper's server, and WebSockets over it (RFC 8441).
+
+use std::error::Error;
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body::Body;
+use http_body_util::{Either, Empty};
+use hyper::body::Incoming;
+use hyper::ext::Protocol;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{CallerBody, Limits};
+use crate::drain::Drain;
+use crate::http1::{Answer, Http1Error, Switched};
+use crate::switch;
+
+/// How often a silent caller is asked whether it is there, and how long it may take to say so.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What waits to be written to one stream.
+const SEND_BUFFER: usize = 64 * 1024;
+
+/// Streams that callers may reset before they were answered, per connection, until they are cut off
+/// (the "rapid reset" of CVE-2023-44487). hyper's own default, said here because it matters.
+const MAX_RESETS: usize = 20;
+
+pub(super) async fn serve<S, F, B, Io>(io: Switched, service: S, limits: Limits, drain: &Drain)
+where
+    S: Fn(Request<CallerBody>) -> F,
+    F: Future<Output = Answer<B, Io>> + 'static,
+    B: Body<Data = Bytes> + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    Io: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let service = service_fn(|mut request: Request<Incoming>| {
+        let on_upgrade = as_upgrade(&mut request);
+        let body = |body| match on_upgrade {
+            None => CallerBody::Http2(body),
+            Some(_) => CallerBody::None,
+        };
+        let answer = service(request.map(body));
+        let drain = drain.clone();
+        async move { finish(answer.await, on_upgrade, limits, &drain) }
+    });
+    let connection = http2::Builder::new(drain.clone())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .enable_connect_protocol()
+        .max_concurrent_streams(limits.max_http2_streams)
+        .max_header_list_size(u32::try_from(limits.max_head).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(MAX_RESETS)
+        .max_send_buf_size(SEND_BUFFER)
+        // The answer's own Date is the target's.
+        .auto_date_header(false)
+        .serve_connection(TokioIo::new(io), service);
+    let mut connection = pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = drain.asked() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "a caller's HTTP/2 connection failed");
+    }
+}
+
+/// Turns an extended CONNECT into the handshake of HTTP/1.1 that it stands for (RFC 8441 §5), so
+/// that it crosses the bridge like any other. Returns the stream that switches.
+fn as_upgrade(request: &mut Request<Incoming>) -> Option<OnUpgrade> {
+    let protocol = request.extensions_mut().remove::<Protocol>()?;
+    let protocol = HeaderValue::from_str(protocol.as_str()).ok()?;
+    let on_upgrade = hyper::upgrade::on(&mut *request);
+    *request.method_mut() = Method::GET;
+    *request.version_mut() = Version::HTTP_11;
+    let headers = request.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, protocol);
+    // HTTP/2 has no such key, and a server of HTTP/1.1 demands one. It only keeps caches from
+    // answering by accident (RFC 6455 §10.3); none is between here and the target.
+    headers.insert(header::SEC_WEBSOCKET_KEY, HeaderValue::from_static("aXN0aG11cy1yZmM4NDQxIQ=="));
+    Some(on_upgrade)
+}
+
+fn finish<B, Io>(
+    answer: Answer<B, Io>,
+    on_upgrade: Option<OnUpgrade>,
+    limits: Limits,
+    drain: &Drain,
+) -> Result<Response<Either<B, Empty<Bytes>>>, Http1Error>
+where
+    Io: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    match (answer, on_upgrade) {
+        (Answer::Response(response), _) => Ok(response.map(Either::Left)),
+        (Answer::Switched(head, io), Some(on_upgrade)) => {
+            drain.spawn(async move {
+                if let Ok(upgraded) = on_upgrade.await {
+                    switch::join(TokioIo::new(upgraded), io, limits.stream_idle_timeout).await;
+                }
+            });
+            Ok(switched(head).map(Either::Right))
+        }
+        (Answer::Switched(..), None) => Err(Http1Error::Malformed("a switch nobody asked for")),
+    }
+}
+
+/// 101 is 200 in HTTP/2, without the fields of the handshake.
+fn switched(head: Response<()>) -> Response<Empty<Bytes>> {
+    const HANDSHAKE: [HeaderName; 3] =
+        [header::CONNECTION, header::UPGRADE, header::SEC_WEBSOCKET_ACCEPT];
+    let mut response = head.map(|()| Empty::new());
+    *response.status_mut() = StatusCode::OK;
+    let headers: &mut HeaderMap = response.headers_mut();
+    for name in HANDSHAKE {
+        headers.remove(name);
+    }
+    response
+}

@@ -1,0 +1,56 @@
+//! `X-Request-Id`: one name for a request in the logs of all that it meets.
+
+use std::cell::Cell;
+use std::hash::{BuildHasher, RandomState};
+
+use http::header::HeaderValue;
+use http::{HeaderMap, HeaderName};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Names requests that have no name yet: a random part of this process, and a number.
+#[derive(Debug)]
+pub struct RequestIds {
+    process: u64,
+    next: Cell<u64>,
+}
+
+impl RequestIds {
+    /// Names that no other process gives.
+    pub fn new() -> Self {
+        Self { process: RandomState::new().hash_one(std::process::id()), next: Cell::new(0) }
+    }
+
+    /// Keeps the name that a caller has given, or gives one.
+    pub fn set(&self, headers: &mut HeaderMap) {
+        headers.entry(X_REQUEST_ID).or_insert_with(|| {
+            let number = self.next.replace(self.next.get().wrapping_add(1));
+            let name = format!("{:016x}-{number:x}", self.process);
+            HeaderValue::from_str(&name).unwrap_or(HeaderValue::from_static("isthmus"))
+        });
+    }
+}
+
+impl Default for RequestIds {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_what_has_no_name() {
+        let ids = RequestIds::new();
+        let named = |given: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            given.map(|given| headers.insert(X_REQUEST_ID, HeaderValue::from_static(given)));
+            ids.set(&mut headers);
+            headers[X_REQUEST_ID].clone()
+        };
+        assert_eq!(named(Some("theirs")), "theirs");
+        assert_ne!(named(None), named(None));
+    }
+}

@@ -1,0 +1,100 @@
+//! The callers of one mapping: accepted, counted, served.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tunnel_common::drain::Drain;
+use tunnel_common::edge::{self, Limits};
+use tunnel_common::http1::Stream;
+
+use crate::forward::{Forward, Mapping, ReplyBody};
+use crate::metrics::Metrics;
+
+/// Serves whoever connects to a mapping's port.
+pub(crate) struct Callers {
+    listener: TcpListener,
+    mapping: Rc<Mapping>,
+    forward: Rc<Forward>,
+    metrics: Metrics,
+    limits: Limits,
+    /// Places for connections.
+    places: Arc<Semaphore>,
+    drain: Drain,
+}
+
+impl Callers {
+    pub(crate) fn new(
+        listener: TcpListener,
+        mapping: Rc<Mapping>,
+        forward: Rc<Forward>,
+        metrics: Metrics,
+        limits: Limits,
+        drain: Drain,
+    ) -> Self {
+        let places = Arc::new(Semaphore::new(limits.max_connections));
+        Self { listener, mapping, forward, metrics, limits, places, drain }
+    }
+
+    /// Accepts until the drain is asked; beyond the limit callers wait in the system's queue.
+    pub(crate) async fn serve(self) {
+        let name = self.mapping.route.borrow().name.clone();
+        let next = async || {
+            let place = Arc::clone(&self.places).acquire_owned().await;
+            (edge::accept(&self.listener, &name).await, place.ok())
+        };
+        loop {
+            let ((stream, peer), place) = tokio::select! {
+                () = self.drain.asked() => return,
+                next = next() => next,
+            };
+            let open = OpenConnection::new(&self.metrics, place);
+            self.drain.spawn(self.connection(stream, peer, open));
+        }
+    }
+
+    fn connection(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        open: OpenConnection,
+    ) -> impl Future<Output = ()> + 'static {
+        let (forward, mapping) = (Rc::clone(&self.forward), Rc::clone(&self.mapping));
+        let (limits, drain) = (self.limits, self.drain.clone());
+        async move {
+            let tls = mapping.tls.borrow().clone();
+            let stream = match tls {
+                None => Stream::Plain(stream),
+                Some(tls) => match tls.accept(stream, limits.head_timeout).await {
+                    Ok(stream) => stream,
+                    Err(error) => return tracing::debug!(%peer, %error, "no TLS with a caller"),
+                },
+            };
+            let call = |request| Rc::clone(&forward).call(Rc::clone(&mapping), peer, request);
+            let refuse = |error: &_| mapping.refuse(error, false).map(ReplyBody::from);
+            edge::serve(stream, call, refuse, limits, &drain).await;
+            drop(open);
+        }
+    }
+}
+
+/// Counts a connection as open until it is dropped.
+struct OpenConnection {
+    metrics: Metrics,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl OpenConnection {
+    fn new(metrics: &Metrics, place: Option<OwnedSemaphorePermit>) -> Self {
+        metrics.connections.inc();
+        Self { metrics: metrics.clone(), _place: place }
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.metrics.connections.dec();
+    }
+}

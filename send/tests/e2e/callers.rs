@@ -1,0 +1,205 @@
+//! What concerns callers only, whatever the transport: TLS, limits, names.
+
+use std::path::Path;
+use std::process::Command;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Empty;
+use hyper::ext::Protocol;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tunnel_common::drain::Drain;
+
+use crate::harness::{Bridge, LIMIT, Origin, Reply, Transport, full, run};
+
+/// Shows the fields that the target sees.
+fn showing(name: &'static str) -> Origin {
+    Origin::http(async move |request: Request<_>| {
+        let value = request.headers().get(name).map_or(&b"none"[..], |value| value.as_bytes());
+        Response::new(full(value.to_vec()))
+    })
+}
+
+/// Writes `tls.crt` and `tls.key` for localhost, as a Secret would be mounted.
+fn write_certificate(folder: &Path) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    for (file, pem) in [("tls.crt", made.cert.pem()), ("tls.key", made.signing_key.serialize_pem())]
+    {
+        std::fs::write(folder.join(file), pem).unwrap();
+    }
+    let only_owner = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(folder.join("tls.key"), only_owner).unwrap();
+}
+
+#[test]
+fn a_mapping_may_have_a_certificate_that_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    write_certificate(folder.path());
+    let origin = showing("x-forwarded-proto");
+    let tls = json!({ "downstream": { "tls": folder.path() } });
+    let bridge = Bridge::new(Transport::Memory)
+        .target("secure", &format!("http://{}", origin.address()), &tls)
+        .start();
+    let at = bridge.at("secure");
+    let curl = |version: &str| {
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "--fail", "--max-time", "10", "-w", " %{http_version}", version]);
+        curl.arg("--cacert").arg(folder.path().join("tls.crt"));
+        curl.arg("--connect-to").arg(format!("localhost:443:{at}"));
+        let output = curl.arg("https://localhost/").output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(curl("--http2"), "https 2");
+    assert_eq!(curl("--http1.1"), "https 1.1");
+    write_certificate(folder.path());
+    crate::harness::until("the new certificate", || {
+        (curl("--http1.1") == "https 1.1").then_some(())
+    });
+}
+
+#[test]
+fn forwarded_fields_are_believed_where_the_mapping_says_so() {
+    let origin = showing("x-forwarded-for");
+    let target = format!("http://{}", origin.address());
+    let bridge = Bridge::new(Transport::Memory)
+        .target("wary", &target, &json!({}))
+        .target("trusting", &target, &json!({ "downstream": { "trustForwarded": true } }))
+        .start();
+    let ask = |mapping: &str| {
+        let mut caller = bridge.call(mapping);
+        caller.send_get("/", "X-Forwarded-For: 192.0.2.1\r\n");
+        caller.reply().text()
+    };
+    let wary = ask("wary");
+    assert!(wary.starts_with("127."), "{wary}");
+    assert_eq!(ask("trusting"), format!("192.0.2.1, {wary}"));
+}
+
+#[test]
+fn requests_are_named_once() {
+    let origin = showing("x-request-id");
+    let bridge = Bridge::new(Transport::Memory).route("named", &origin).start();
+    let mut caller = bridge.call("named");
+    caller.send_get("/", "X-Request-Id: theirs\r\n");
+    assert_eq!(caller.reply().text(), "theirs");
+    let mut unnamed = || {
+        caller.send_get("/", "");
+        caller.reply().text()
+    };
+    let (one, other) = (unnamed(), unnamed());
+    assert!(one.len() > 16 && one != other, "{one} {other}");
+}
+
+#[test]
+fn limits_are_flags() {
+    let origin = Origin::saying("ok");
+    let bridge = Bridge::new(Transport::Memory)
+        .route("limited", &origin)
+        .send_flag("--max-head=500")
+        .send_flag("--max-fields=5")
+        .send_flag("--head-timeout=300ms")
+        .send_flag("--idle-timeout=600ms")
+        .send_flag("--max-connections=2")
+        .start();
+    let refused = |fields: &str| {
+        let mut caller = bridge.call("limited");
+        caller.send_get("/", fields);
+        caller.reply().status
+    };
+    assert_eq!(refused(&format!("X: {}\r\n", "x".repeat(500))), 431);
+    assert_eq!(refused(&"X: y\r\n".repeat(5)), 431);
+    assert_eq!(refused(&"X: y\r\n".repeat(4)), 200);
+
+    let mut slow = bridge.call("limited");
+    slow.send("GET / HTTP/1.1\r\n");
+    assert_eq!(slow.reply().status, 408);
+    let mut unused = bridge.call("limited");
+    assert_eq!(unused.rest(), b"", "closed without a word");
+
+    let (mut one, mut two) = (bridge.call("limited"), bridge.call("limited"));
+    let mut three = bridge.call("limited");
+    three.send_get("/", "");
+    one.send_get("/", "");
+    assert_eq!(one.reply().status, 200);
+    two.send_get("/", "Connection: close\r\n");
+    assert_eq!(two.reply().status, 200);
+    assert_eq!(three.reply().status, 200, "a place was free again");
+}
+
+#[test]
+fn requests_beyond_the_limit_are_shed() {
+    let (release, released) = std::sync::mpsc::sync_channel::<()>(1);
+    let released = std::sync::Arc::new(std::sync::Mutex::new(released));
+    let origin = Origin::script(move |mut socket| {
+        while socket.head().is_some() {
+            released.lock().unwrap().recv_timeout(LIMIT).unwrap();
+            socket.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let bridge =
+        Bridge::new(Transport::Memory).route("busy", &origin).send_flag("--max-requests=1").start();
+    let mut first = bridge.call("busy");
+    first.send_get("/", "");
+    crate::harness::until("the first request", || {
+        (bridge.sends[0].metric("isthmus_requests_in_flight") == 1).then_some(())
+    });
+    let shed: Reply = bridge.get("busy", "/");
+    shed.assert_error(503, "connection_limit_reached");
+    assert_eq!(shed.field("retry-after"), Some("1"));
+    release.send(()).unwrap();
+    first.reply().assert_ok("ok");
+}
+
+/// RFC 8441: what a browser does with a WebSocket where it has HTTP/2 already.
+#[test]
+fn a_websocket_over_http_2_becomes_an_upgrade() {
+    let origin = Origin::script(|mut socket| {
+        let Some((line, fields)) = socket.head() else { return };
+        let field = |name: &str| {
+            fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
+        };
+        assert_eq!(line, "GET /chat HTTP/1.1");
+        assert_eq!(field("upgrade"), Some("websocket"));
+        assert_eq!(field("sec-websocket-key").map(str::len), Some(24));
+        socket.send(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Accept: x\r\nSec-WebSocket-Protocol: chat\r\n\r\n",
+        );
+        assert_eq!(socket.read_exact(4), b"ping");
+        socket.send("pong");
+    });
+    let bridge = Bridge::new(Transport::Memory).route("chat", &origin).start();
+    let at = bridge.at("chat");
+    run(async move {
+        let stream = TokioIo::new(TcpStream::connect(at).await.unwrap());
+        let drain = Drain::new();
+        let (mut sender, connection) = hyper::client::conn::http2::Builder::new(drain.clone())
+            .timer(TokioTimer::new())
+            .handshake(stream)
+            .await
+            .unwrap();
+        drain.spawn(async move {
+            let _ = connection.await;
+        });
+        let connect = || {
+            let request = Request::builder().method(Method::CONNECT).uri("http://chat/chat");
+            request
+                .extension(Protocol::from_static("websocket"))
+                .body(Empty::<Bytes>::new())
+                .unwrap()
+        };
+        let response = sender.send_request(connect()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["sec-websocket-protocol"], "chat");
+        assert!(!response.headers().contains_key("sec-websocket-accept"));
+        let mut socket = TokioIo::new(hyper::upgrade::on(response).await.unwrap());
+        socket.write_all(b"ping").await.unwrap();
+        let mut pong = [0; 4];
+        socket.read_exact(&mut pong).await.unwrap();
+        assert_eq!(&pong, b"pong");
+        drop((socket, sender));
+    });
+}
