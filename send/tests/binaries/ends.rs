@@ -101,6 +101,15 @@ impl Ends {
         until("tunnel-receive", || self.receive_admin("/livez"));
     }
 
+    /// Waits until `tunnel-receive` has found nobody to dial.
+    pub fn until_dialled_in_vain(&self) {
+        until("a dial that failed", || {
+            let text = self.receive_admin("/metrics")?.text();
+            let failed = text.lines().find(|line| line.starts_with("isthmus_dials_failed_total "));
+            (failed? != "isthmus_dials_failed_total 0").then_some(())
+        });
+    }
+
     pub fn mapped(&self) -> SocketAddr {
         self.place.port(MAPPED)
     }

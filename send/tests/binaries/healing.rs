@@ -40,8 +40,7 @@ fn kill_and_restart_in_any_order_50_times() {
                 receive.kill();
                 send.kill();
                 receive = Process::start(ends.receive());
-                // It dials in vain for a while.
-                receive.until_logged("cannot dial");
+                ends.until_dialled_in_vain();
                 send = Process::start(ends.send());
             }
         }

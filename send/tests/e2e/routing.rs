@@ -1,7 +1,7 @@
 //! A request reaches the target of its port and no other, whatever it says and whoever is beside it.
 
 use bytes::Bytes;
-use http::{Request, Response, header};
+use http::{Method, Request, Response, header};
 use http_body_util::BodyExt;
 
 use crate::harness::{Bridge, Http1, Http2, Origin, Transport, filled, full, run};
@@ -12,7 +12,8 @@ over_each_transport!({
     no_caller_chooses_the_target_over_http_2
 });
 
-/// 200 requests at a time, over 20 mappings, with a megabyte there and another one back.
+/// 200 requests at a time over 20 mappings, each with a megabyte: half of them bring it, half of
+/// them fetch it.
 fn many_at_once_are_never_mixed_up(transport: Transport) {
     const MAPPINGS: usize = 20;
     let names: Vec<_> = (0..MAPPINGS).map(|number| format!("m{number}")).collect();
@@ -25,14 +26,20 @@ fn many_at_once_are_never_mixed_up(transport: Transport) {
     run(async {
         let mut exchanges = tokio::task::JoinSet::new();
         for number in 0..200 {
-            let name = names[number % MAPPINGS].clone();
+            let name = names[number / 2 % MAPPINGS].clone();
             let address = bridge.at(&name);
             exchanges.spawn_local(async move {
-                let body = filled(&format!("request for {name}"), number);
-                let request = Request::post(format!("/{number}")).header(header::HOST, "caller");
+                let request = Request::builder().uri(format!("/{number}"));
+                let request = request.header(header::HOST, "caller");
+                let (request, expected) = match number % 2 {
+                    0 => (request.body(full("")), filled(&name, number)),
+                    _ => {
+                        let body = full(filled(&name, number));
+                        (request.method("POST").body(body), format!("{name} {number}").into())
+                    }
+                };
                 let mut caller = Http1::connect(address).await;
-                let response = caller.send(request.body(full(body)).unwrap()).await.unwrap();
-                let expected = filled(&format!("answer of {name}"), number);
+                let response = caller.send(request.unwrap()).await.unwrap();
                 assert!(*response.body() == expected, "{name}: {}", start(response.body()));
             });
         }
@@ -40,13 +47,17 @@ fn many_at_once_are_never_mixed_up(transport: Transport) {
     });
 }
 
-/// Takes only what was sent to `name`, and answers with what only `name` answers.
+/// Gives a megabyte that only `name` has for this number, and takes no other.
 fn megabytes(name: String) -> Origin {
     Origin::http(async move |request| {
         let number = request.uri().path()[1..].parse().unwrap();
+        let own = filled(&name, number);
+        if request.method() == Method::GET {
+            return Response::new(full(own));
+        }
         let body = request.into_body().collect().await.unwrap().to_bytes();
-        assert!(body == filled(&format!("request for {name}"), number), "{}", start(&body));
-        Response::new(full(filled(&format!("answer of {name}"), number)))
+        assert!(body == own, "{name}: {}", start(&body));
+        Response::new(full(format!("{name} {number}")))
     })
 }
 

@@ -13,9 +13,10 @@ use tunnel_common::drain::Drain;
 
 use super::body::AnyBody;
 
-/// Runs a caller's side of a test, for at most as long as moving many megabytes may take.
+/// Runs a caller's side of a test, for at most as long as hundreds of megabytes may take on a
+/// machine that is busy otherwise.
 pub fn run<T>(work: impl Future<Output = T>) -> T {
-    let limit = super::wait::LIMIT * 6;
+    let limit = super::wait::LIMIT * 12;
     let limited = async { tokio::time::timeout(limit, work).await.expect("the test hangs") };
     LocalRuntime::new().unwrap().block_on(limited)
 }
