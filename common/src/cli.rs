@@ -14,14 +14,20 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::kubernetes::ConfigMapKey;
 use crate::telemetry::LogArgs;
 
 /// The flags that both binaries have.
 #[derive(Clone, Debug, clap::Args)]
 pub struct BaseArgs {
-    /// The mappings: the `config.json` that both ends share. Changes are taken up while it runs.
-    #[arg(long, value_name = "FILE", env = "ISTHMUS_CONFIG")]
-    pub config: PathBuf,
+    /// Where the mappings are.
+    #[command(flatten)]
+    pub source: SourceArgs,
+
+    /// The kubeconfig of the cluster that has the ConfigMap, as kubectl takes it; without one, a
+    /// pod's service account is used.
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    pub kubeconfig: Option<OsString>,
 
     /// Where `/livez`, `/readyz` and `/metrics` are served; nowhere unless given.
     #[arg(long, value_name = "ADDRESS:PORT", env = "ISTHMUS_ADMIN")]
@@ -36,6 +42,20 @@ pub struct BaseArgs {
     /// What to log, and how.
     #[command(flatten)]
     pub log: LogArgs,
+}
+
+/// Where the mappings are: the `config.json` that both ends share. Changes are taken up while it
+/// runs.
+#[derive(Clone, Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub struct SourceArgs {
+    /// The mappings: the `config.json` that both ends share. Changes are taken up while it runs.
+    #[arg(long, value_name = "FILE", env = "ISTHMUS_CONFIG")]
+    pub config: Option<PathBuf>,
+
+    /// The mappings in a ConfigMap, which is watched; its key is config.json unless given.
+    #[arg(long, value_name = "NAMESPACE/NAME[:KEY]", env = "ISTHMUS_CONFIG_MAP")]
+    pub config_map: Option<ConfigMapKey>,
 }
 
 /// What a command line asks for.

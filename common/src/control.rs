@@ -7,7 +7,8 @@ use std::{io, thread};
 use tokio::runtime;
 use tokio::sync::oneshot;
 
-/// One thread with a runtime of its own for the admin listener and the config watch.
+/// One thread with a runtime of its own for the admin listener, the config watch and the
+/// Kubernetes API.
 ///
 /// In a build that unwinds, a panic of one of its tasks is logged and ends that task only. The
 /// release build aborts the process on any panic.
@@ -46,6 +47,15 @@ impl Control {
                 tracing::error!(task = name, "a control task panicked");
             }
         });
+    }
+
+    /// Runs `task` there and waits for what it comes to; `None` if the thread or the task ended
+    /// without a result. Dropping this leaves the task running.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        self.runtime.spawn(task).await.ok()
     }
 
     /// Drops all tasks and blocks until the thread has ended, at most `grace`. Says whether it

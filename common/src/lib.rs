@@ -16,6 +16,7 @@ pub mod error;
 pub mod headers;
 pub mod http1;
 pub mod keys;
+pub mod kubernetes;
 pub mod metrics;
 pub mod process;
 pub mod ready;

@@ -112,7 +112,9 @@ fn writer(out: impl Write + Send + 'static) -> (NonBlocking, Worker) {
 /// Stricter than tracing's own parser, which takes a misspelt level for the name of a module and
 /// then logs that module only.
 fn parse_filter(text: &str) -> Result<Targets, String> {
-    text.split(',').try_fold(Targets::new(), |targets, part| {
+    // It reports each failed request as an error; ours is to say it once, and what to do.
+    let targets = Targets::new().with_target("kube_client", LevelFilter::OFF);
+    text.split(',').try_fold(targets, |targets, part| {
         Ok(match part.split_once('=') {
             Some((module, level)) => targets.with_target(module.trim(), parse_level(level)?),
             None => targets.with_default(parse_level(part)?),

@@ -56,7 +56,7 @@ impl App {
 
     /// The same, but tunnels come only through [`Self::dial_through`] and the entrance.
     pub async fn without_tunnels(args: &ServeArgs) -> anyhow::Result<Self> {
-        let process = Process::start(&args.base)?;
+        let process = Process::start(&args.base, env!("CARGO_PKG_NAME")).await?;
         let (peers, targets, metrics) = (Drain::new(), Drain::new(), Metrics::default());
         metrics.register(&process.metrics);
         let hello = Hello {

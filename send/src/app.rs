@@ -49,7 +49,7 @@ pub struct App {
 impl App {
     /// Reads config and keys and opens every port; fails on the first that cannot be had.
     pub async fn build(args: &ServeArgs) -> anyhow::Result<Self> {
-        let mut app = Self::without_tunnels(args)?;
+        let mut app = Self::without_tunnels(args).await?;
         for url in &args.tunnel {
             let keys = args.keys.as_deref().context("--tunnel needs --keys")?;
             app.listen(url, keys).await.with_context(|| format!("--tunnel {url}"))?;
@@ -61,8 +61,8 @@ impl App {
     }
 
     /// The same, but tunnels come only through [`Self::accept_from`].
-    pub fn without_tunnels(args: &ServeArgs) -> anyhow::Result<Self> {
-        let process = Process::start(&args.base)?;
+    pub async fn without_tunnels(args: &ServeArgs) -> anyhow::Result<Self> {
+        let process = Process::start(&args.base, env!("CARGO_PKG_NAME")).await?;
         let (callers, peers, metrics) = (Drain::new(), Drain::new(), Metrics::default());
         metrics.register(&process.metrics);
         let hello = Hello {

@@ -82,7 +82,7 @@ impl Config {
 
 /// The first 8 bytes of the SHA-256 of `bytes` in hex: enough to tell texts apart, short enough to
 /// be read aloud.
-fn digest_of(bytes: &[u8]) -> String {
+pub(crate) fn digest_of(bytes: &[u8]) -> String {
     digest(&SHA256, bytes).as_ref().iter().take(8).fold(String::new(), |mut hex, byte| {
         // Writing to a `String` cannot fail.
         let _ = write!(hex, "{byte:02x}");

@@ -1,8 +1,9 @@
-//! Reloads a `config.json` while it serves.
+//! Reloads a `config.json` while it serves: what became of it, and the watch of a file.
 //!
 //! The file's name is looked up anew each time, so an edit in place, a rename over it and the
 //! swapped `..data` link of a mounted ConfigMap are all seen. A `subPath` mount never changes.
 
+use std::fmt;
 use std::fs::{self, Metadata};
 use std::future::Future;
 use std::io;
@@ -16,25 +17,25 @@ use tokio::task::spawn_blocking;
 
 use super::{Config, LoadError, digest_of, load};
 
-/// What a watched file has come to.
+/// What a watched source, such as a file, has come to.
 #[derive(Clone, Debug)]
 pub struct Watched {
     /// The last good config.
     pub config: watch::Receiver<Arc<Config>>,
-    /// How the file stands to it; changes after `config` did.
+    /// How the source stands to it; changes after `config` did.
     pub status: watch::Receiver<Status>,
 }
 
-/// How the file stands to the config that serves.
+/// How the source stands to the config that serves.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Status {
     /// The digest of the config that serves.
     pub digest: String,
-    /// Why the file's content does not serve, one line per mistake; `None` if it does.
+    /// Why the source's content does not serve or is not known, one line per mistake; `None` if it does.
     pub error: Option<String>,
     /// How many configs were applied since the start, the initial one not counted.
     pub applied: u64,
-    /// How many times a broken, missing or unreadable file was left aside.
+    /// How many times a broken, missing or unreadable source was left aside.
     pub refused: u64,
 }
 
@@ -56,8 +57,7 @@ struct Watcher {
     path: PathBuf,
     pause: Duration,
     settle: Duration,
-    config: watch::Sender<Arc<Config>>,
-    status: watch::Sender<Status>,
+    publisher: Publisher,
     /// The file at the last look.
     stamp: Option<Stamp>,
     /// The digest (or error) that was found once and is not confirmed yet.
@@ -69,25 +69,22 @@ struct Watcher {
 impl Watcher {
     fn new(path: PathBuf, initial: Config) -> (Self, Watched) {
         let settled = initial.digest().to_owned();
-        let status = Status { digest: settled.clone(), ..Status::default() };
-        let (config, config_receiver) = watch::channel(Arc::new(initial));
-        let (status, status_receiver) = watch::channel(status);
+        let (publisher, watched) = Publisher::new(path.display().to_string(), initial);
         let watcher = Self {
             path,
             pause: Duration::from_millis(250),
             // The coarsest time stamps of common file systems: an edit may leave them unchanged.
             settle: Duration::from_secs(2),
-            config,
-            status,
+            publisher,
             stamp: None,
             candidate: None,
             settled,
         };
-        (watcher, Watched { config: config_receiver, status: status_receiver })
+        (watcher, watched)
     }
 
     async fn run(mut self) {
-        while !self.config.is_closed() {
+        while !self.publisher.is_closed() {
             self.look().await;
             tokio::time::sleep(self.pause).await;
         }
@@ -131,20 +128,50 @@ impl Watcher {
             .map_err(|reason| LoadError::reading(&self.path, reason))
             .and_then(|bytes| Ok(Config::from_bytes(&bytes, &self.path)?));
         match config {
-            Ok(config) => self.apply(config),
-            Err(error) => self.refuse(&error),
+            Ok(config) => self.publisher.apply(config),
+            Err(error) => self.publisher.refuse(&error),
         }
     }
+}
 
-    fn apply(&self, config: Config) {
-        let (path, digest) = (self.path.display(), config.digest().to_owned());
+/// Tells all who hold a [`Watched`] what became of its source.
+pub(crate) struct Publisher {
+    /// For the log.
+    source: String,
+    config: watch::Sender<Arc<Config>>,
+    status: watch::Sender<Status>,
+}
+
+impl Publisher {
+    /// Begins with a good config.
+    pub(crate) fn new(source: String, initial: Config) -> (Self, Watched) {
+        let status = Status { digest: initial.digest().to_owned(), ..Status::default() };
+        let (config, config_receiver) = watch::channel(Arc::new(initial));
+        let (status, status_receiver) = watch::channel(status);
+        let watched = Watched { config: config_receiver, status: status_receiver };
+        (Self { source, config, status }, watched)
+    }
+
+    /// Whether nobody holds a receiver of the config any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.config.is_closed()
+    }
+
+    /// Waits until nobody holds a receiver of the config any more. Cancel safe.
+    pub(crate) async fn closed(&self) {
+        self.config.closed().await;
+    }
+
+    /// Lets a config serve from now on, unless it does already.
+    pub(crate) fn apply(&self, config: Config) {
+        let (source, digest) = (&self.source, config.digest().to_owned());
         let is_new = self.config.borrow().digest() != digest;
         if is_new {
-            tracing::info!(%path, digest, mappings = config.routes().len(), "config applied");
+            tracing::info!(source, digest, mappings = config.routes().len(), "config applied");
             self.config.send_replace(Arc::new(config));
         }
         if self.status.borrow().error.is_some() {
-            tracing::info!(%path, digest, "config is good again");
+            tracing::info!(source, digest, "config is good again");
         }
         self.status.send_modify(|status| {
             status.applied += u64::from(is_new);
@@ -153,9 +180,10 @@ impl Watcher {
         });
     }
 
-    fn refuse(&self, error: &LoadError) {
-        let (path, serving) = (self.path.display(), self.config.borrow().digest().to_owned());
-        tracing::error!(%path, serving, "config refused, the last good one keeps serving");
+    /// Says why what is new does not serve, with one line per mistake.
+    pub(crate) fn refuse(&self, error: &impl fmt::Display) {
+        let (source, serving) = (&self.source, self.config.borrow().digest().to_owned());
+        tracing::error!(source, serving, "config refused, the last good one keeps serving");
         let error = error.to_string();
         for line in error.lines() {
             tracing::error!(problem = line, "config problem");
@@ -164,6 +192,16 @@ impl Watcher {
             status.refused += 1;
             status.error = Some(error);
         });
+    }
+
+    /// Says why it is not known whether there is something new; `None` takes that back. Returns
+    /// whether that was not known already.
+    pub(crate) fn doubt(&self, error: Option<String>) -> bool {
+        self.status.send_if_modified(|status| {
+            let is_new = status.error != error;
+            status.error = error;
+            is_new
+        })
     }
 }
 

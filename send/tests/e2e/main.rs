@@ -7,6 +7,7 @@
 )]
 #![expect(unreachable_pub, reason = "nothing in a test binary is reachable from outside")]
 
+#[allow(unused_imports, reason = "the tests of Kubernetes use the rest")]
 mod harness;
 
 /// Makes a test of each scenario over each transport. A new transport is one line.

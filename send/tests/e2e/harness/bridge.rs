@@ -264,7 +264,7 @@ fn common_flags(config: &Path, keys: &Path) -> [String; 3] {
 }
 
 /// The log of the whole test goes to stderr, which the test runner shows for a test that fails.
-fn log(args: &SendArgs) {
+pub fn log(args: &SendArgs) {
     static LOG: Mutex<Option<Telemetry>> = Mutex::new(None);
     LOG.lock().unwrap().get_or_insert_with(|| Telemetry::start(args.base.log.clone()).unwrap());
 }

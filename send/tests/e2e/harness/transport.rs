@@ -113,12 +113,12 @@ impl Transport {
     pub async fn send(self, args: &SendArgs, wire: &Wire) -> Result<SendApp> {
         match self {
             Self::Memory => {
-                let app = SendApp::without_tunnels(args)?;
+                let app = SendApp::without_tunnels(args).await?;
                 app.accept_from(wire.acceptor());
                 Ok(app)
             }
             Self::SshRekey => {
-                let app = SendApp::without_tunnels(args)?;
+                let app = SendApp::without_tunnels(args).await?;
                 let address = args.tunnel[0].place.to_string().parse()?;
                 let keys = args.keys.as_ref().unwrap();
                 app.accept_from(SshAcceptor::bind(address, keys, REKEY, &Drain::new()).await?);
