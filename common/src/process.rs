@@ -42,7 +42,7 @@ pub struct Process {
 pub struct Kubernetes {
     /// Its API server; to be asked on the control thread.
     pub cluster: Cluster,
-    /// The ConfigMap, as it was last seen.
+    /// The ConfigMap; without a UID while there is none.
     pub object: watch::Receiver<ObjectReference>,
     /// The binary's name.
     pub component: &'static str,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use tokio::net::lookup_host;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tunnel_common::config::Config;
 use tunnel_common::drain::Drain;
 use tunnel_common::process::{self, Process};
@@ -22,6 +23,7 @@ use crate::args::ServeArgs;
 use crate::forward::Forward;
 use crate::listeners::{ListenError, Listeners};
 use crate::metrics::Metrics;
+use crate::services::{self, ServiceName};
 use crate::sessions::Sessions;
 use crate::tunnel::entry::EntryAcceptor;
 use crate::tunnel::grpc::GrpcAcceptor;
@@ -44,6 +46,7 @@ pub struct App {
     /// The tunnels' side, which the callers' requests need to the end.
     peers: Drain,
     grace: Duration,
+    services: Option<ServiceName>,
 }
 
 impl App {
@@ -62,6 +65,10 @@ impl App {
 
     /// The same, but tunnels come only through [`Self::accept_from`].
     pub async fn without_tunnels(args: &ServeArgs) -> anyhow::Result<Self> {
+        anyhow::ensure!(
+            args.manage_services.is_none() || args.base.source.config_map.is_some(),
+            "--manage-services needs --config-map"
+        );
         let process = Process::start(&args.base, env!("CARGO_PKG_NAME")).await?;
         let (callers, peers, metrics) = (Drain::new(), Drain::new(), Metrics::default());
         metrics.register(&process.metrics);
@@ -92,7 +99,8 @@ impl App {
             anyhow!("{}; end what holds the port, or change the mapping", join(&errors))
         })?;
         sessions.announce(&config);
-        Ok(Self { process, sessions, listeners, tunnels: Vec::new(), callers, peers, grace })
+        let (tunnels, services) = (Vec::new(), args.manage_services.clone());
+        Ok(Self { process, sessions, listeners, tunnels, callers, peers, grace, services })
     }
 
     /// Takes tunnels from `acceptor` too.
@@ -131,19 +139,26 @@ impl App {
     /// Serves until `stop`; then takes no new connections, waits for the requests in flight, and
     /// says goodbye to the tunnels.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { process, sessions, listeners, callers, peers, grace, tunnels } = self;
+        let Self { process, sessions, listeners, callers, peers, grace, tunnels, services } = self;
         for address in tunnels {
             tracing::info!(%address, "waiting for tunnels");
         }
         let gate = process.ready.gate("listeners");
         gate.open();
         process.start.open();
+        let end = CancellationToken::new();
+        if let Some((name, kubernetes)) = services.zip(process.kubernetes.clone()) {
+            let (config, ready) = (process.config.clone(), process.ready.clone());
+            let follow = services::follow(kubernetes, name, config, ready, end.clone());
+            process.spawn("services", follow);
+        }
         let follow = follow(listeners, process.config.clone(), Rc::clone(&sessions), gate);
         tokio::select! {
             () = follow => {}
             () = stop => {}
         }
         process.ready.drain();
+        end.cancel();
         let cut = callers.finish(grace).await;
         if cut > 0 {
             tracing::warn!(tasks = cut, "not all requests ended in time");

@@ -9,6 +9,7 @@ use tunnel_common::cli::BaseArgs;
 use tunnel_common::edge::Limits;
 use tunnel_common::tunnel::TunnelUrl;
 
+use crate::services::ServiceName;
 use crate::tunnel::entry::EntryUrl;
 
 /// What it can do besides serving.
@@ -50,6 +51,8 @@ pub struct KeysArgs {
   tunnel-send --config config.json --keys keys/send --tunnel grpc://0.0.0.0:9000
   tunnel-send --config config.json --keys keys/send --tunnel ssh://0.0.0.0:2222
   tunnel-send --config config.json --tunnel-entry http://localhost:8079
+  tunnel-send --config-map cnp-tunnel/tunnel-config --manage-services \
+    --keys keys/send --tunnel grpc://0.0.0.0:9000
   tunnel-send check config.json")]
 pub struct ServeArgs {
     /// What both ends have.
@@ -90,6 +93,17 @@ pub struct ServeArgs {
     #[arg(long, value_name = "DURATION", env = "ISTHMUS_CONNECT_WAIT", default_value = "5s",
           value_parser = humantime::parse_duration)]
     pub connect_wait: Duration,
+
+    /// Keeps the ports of this Service, in the ConfigMap's namespace, and a Service for each mapping
+    /// with a name as the config says; the Service is tunnel-send unless named. Needs --config-map.
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "ISTHMUS_MANAGE_SERVICES",
+        num_args = 0..=1,
+        default_missing_value = "tunnel-send"
+    )]
+    pub manage_services: Option<ServiceName>,
 
     /// What callers may use at most.
     #[command(flatten)]

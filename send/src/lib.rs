@@ -9,5 +9,6 @@ pub mod exchange;
 pub mod forward;
 pub mod listeners;
 pub mod metrics;
+pub mod services;
 pub mod sessions;
 pub mod tunnel;

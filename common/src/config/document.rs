@@ -52,6 +52,10 @@ pub(super) struct Mapping<'a> {
     /// the port's number.
     #[serde(borrow)]
     pub(super) name: Option<Spanned<'a, Name>>,
+    /// The port of every Kubernetes node that leads to this mapping, where tunnel-send manages its
+    /// Service; by default the cluster chooses. Every mapping has one of its own.
+    #[serde(borrow)]
+    pub(super) node_port: Option<Spanned<'a, Port>>,
     /// Which Host the service sees: `caller` leaves the caller's unchanged, `target` takes host and
     /// port of the URL, anything else is sent as it is.
     #[serde(borrow)]

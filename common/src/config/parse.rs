@@ -49,6 +49,7 @@ fn routes(text: &str, source: &Path) -> Result<Vec<Route>, Problems> {
         folder: source.parent().unwrap_or(Path::new("")),
         ports: HashMap::new(),
         names: HashMap::new(),
+        node_ports: HashMap::new(),
     };
     let routes = parser.document();
     parser.reader.finish(routes)
@@ -59,6 +60,7 @@ struct Parser<'a> {
     folder: &'a Path,
     ports: HashMap<u16, Place<'a>>,
     names: HashMap<String, Place<'a>>,
+    node_ports: HashMap<u16, Place<'a>>,
 }
 
 /// Where a port or name was used first.
@@ -91,6 +93,7 @@ impl<'a> Parser<'a> {
         let fields = self.reader.object(at, &path)?;
         let port = self.port(at, &fields, &path);
         let name = self.name(&fields, &path);
+        let node_port = self.node_port(&fields, &path);
         let target = self.target(at, &fields, &path);
         let reader = &mut self.reader;
         let host = reader.value(fields.host.as_ref(), format_args!("{path}.host"));
@@ -105,6 +108,7 @@ impl<'a> Parser<'a> {
             condition: Condition::from(port),
             port,
             name: name.unwrap_or_else(|| port.to_string()),
+            node_port,
             target: target?,
             host: host.unwrap_or_default(),
             downstream: downstream.unwrap_or_default(),
@@ -136,6 +140,14 @@ impl<'a> Parser<'a> {
         let name = self.reader.value(Some(field), &place.path)?.0;
         unique(&mut self.reader, &mut self.names, name.clone(), place);
         Some(name)
+    }
+
+    fn node_port(&mut self, fields: &Mapping<'a>, path: &str) -> Option<u16> {
+        let field = fields.node_port.as_ref()?;
+        let place = Place { path: format!("{path}.nodePort"), raw: field.raw() };
+        let Port(port) = self.reader.value(Some(field), &place.path)?;
+        unique(&mut self.reader, &mut self.node_ports, port, place);
+        Some(port)
     }
 
     fn target(

@@ -18,6 +18,9 @@ pub struct Route {
     pub port: u16,
     /// A label for logs and metrics; the port's number unless set.
     pub name: String,
+    /// The port of every Kubernetes node that leads here, where `tunnel-send` manages its Service;
+    /// the cluster chooses unless set.
+    pub node_port: Option<u16>,
     /// Where `tunnel-receive` sends the request.
     pub target: Target,
     /// Which `Host` the target sees; [`HostPolicy::Caller`] unless set.
@@ -28,6 +31,14 @@ pub struct Route {
     pub timeout: Duration,
     /// How long connecting to the target may take, TLS included; 5 seconds unless set.
     pub connect_timeout: Duration,
+}
+
+impl Route {
+    /// The name that was set, which also names a Kubernetes Service.
+    pub fn service(&self) -> Option<&str> {
+        // A name begins with a letter, so that no number is one.
+        Some(self.name.as_str()).filter(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()))
+    }
 }
 
 /// What concerns the callers of a mapping's port.

@@ -24,6 +24,8 @@ const ACCEPTED: &[&str] = &[
     r#""name":"orders-2""#,
     r#""name":"o23456789-123456789-123456789-123456789-123456789-123456789-123""#,
     r#""name":null"#,
+    r#""nodePort":30050"#,
+    r#""nodePort":"80""#,
     r#""host":"caller""#,
     r#""host":"target""#,
     r#""host":"demo.example""#,
@@ -68,7 +70,7 @@ const REFUSED: &[(&str, &str, Schema)] = &[
     (
         r#""x":1"#,
         "data[0]: unknown field \"x\": remove it; the fields here are port, remoteIP, remoteIp, \
-         name, host, timeout, connectTimeout, downstream, tls",
+         name, nodePort, host, timeout, connectTimeout, downstream, tls",
         Schema::Refuses,
     ),
     (
@@ -81,6 +83,7 @@ const REFUSED: &[(&str, &str, Schema)] = &[
         r#"data[0]: "remoteIP" and "remoteIp" are one field: keep one of them"#,
         Schema::Refuses,
     ),
+    (r#""nodePort":0"#, "data[0].nodePort: 0 is not a port", Schema::Refuses),
     (r#""name":"""#, r#"data[0].name: "" is not a name: "#, Schema::Refuses),
     (r#""name":"Orders""#, r#"data[0].name: "Orders" is not a name: "#, Schema::Refuses),
     (r#""name":"8050""#, r#"data[0].name: "8050" is not a name: "#, Schema::Refuses),

@@ -59,7 +59,7 @@ pub enum ContentError {
 pub struct Opened {
     /// What it comes to.
     pub watched: Watched,
-    /// The ConfigMap as it was last seen, for those who refer to it.
+    /// The ConfigMap, for those who refer to it; without a UID while there is none.
     pub object: watch::Receiver<ObjectReference>,
     source: Source,
 }
@@ -119,9 +119,7 @@ impl Source {
 
     async fn look(&mut self, events: &mut Events) {
         let content = Content::of(self.follower.objects(), &self.place);
-        if content != Content::Missing {
-            self.seen.send_replace(reference(self.follower.objects(), &self.place));
-        }
+        self.seen.send_replace(reference(self.follower.objects(), &self.place));
         if content == self.settled {
             // What was in doubt has turned out to be as it was.
             self.publisher.doubt(self.refusal.clone());

@@ -69,6 +69,7 @@ impl World {
             condition: Condition::from(8050),
             port: 8050,
             name: "8050".to_owned(),
+            node_port: None,
             target,
             host: HostPolicy::Caller,
             downstream: tunnel_common::config::Downstream::default(),

@@ -38,4 +38,5 @@ mod cluster;
 mod config_map;
 mod faults;
 mod server;
+mod services;
 mod start;

@@ -63,7 +63,8 @@ fn collect(value: &Value, path: &mut Path, found: &mut BTreeSet<Path>) {
                 path.pop();
             }
         }
-        (Value::Null, _) => {}
+        // Without a field of its own, an object says nothing.
+        (Value::Null | Value::Object(_), _) => {}
         _ => _ = found.insert(path.clone()),
     }
 }

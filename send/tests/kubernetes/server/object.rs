@@ -68,7 +68,7 @@ impl Object {
         }
         let (mut value, mut managers) = (self.value.clone(), self.managers.clone());
         let old = std::mem::replace(Self::own(&mut managers, manager, true), set.clone());
-        for path in old.iter().rev().filter(|path| !set.contains(*path)) {
+        for path in old.iter().filter(|path| !set.contains(*path)) {
             if !managers.iter().any(|other| other.set.contains(path)) {
                 fields::remove(&mut value, path);
             }

@@ -1,0 +1,77 @@
+//! Kubernetes objects that follow the config: the ports of `tunnel-send`'s own Service, and a
+//! Service for each mapping with a name.
+//!
+//! [`plan`] says what is to be written, [`writer`] writes it while the [`lease`] is held, so that
+//! one of several replicas does. What others manage is reported and left alone.
+
+mod lease;
+mod plan;
+mod writer;
+
+use std::future::Future;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tunnel_common::config::Config;
+use tunnel_common::process::Kubernetes;
+use tunnel_common::ready::Ready;
+
+use self::lease::Keeper;
+use self::writer::Writer;
+
+/// Who writes, in `managedFields` and in the label `app.kubernetes.io/managed-by`.
+pub const MANAGER: &str = "tunnel-send";
+
+/// The name of a Service: a label of RFC 1035 in lower case.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ServiceName(String);
+
+/// What is no name of a Service.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("a Service's name is 1 to 63 of a-z, 0-9 and -, first a letter, last no -")]
+pub struct ServiceNameError;
+
+impl FromStr for ServiceName {
+    type Err = ServiceNameError;
+
+    fn from_str(text: &str) -> Result<Self, ServiceNameError> {
+        let is_name = text.len() <= 63
+            && text.starts_with(|first: char| first.is_ascii_lowercase())
+            && !text.ends_with('-')
+            && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+        if is_name { Ok(Self(text.to_owned())) } else { Err(ServiceNameError) }
+    }
+}
+
+impl AsRef<str> for ServiceName {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Keeps the Service `name` and those of the mappings as the config says, until `stop`; then lets
+/// another replica do so at once. Runs on the control thread.
+pub fn follow(
+    kubernetes: Kubernetes,
+    name: ServiceName,
+    config: watch::Receiver<Arc<Config>>,
+    ready: Ready,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> + Send + 'static {
+    let namespace = kubernetes.object.borrow().namespace.clone().unwrap_or_default();
+    let (keeper, held) = Keeper::new(
+        kubernetes.cluster.clone(),
+        &namespace,
+        format!("{}-services", name.0),
+        kubernetes.instance.clone(),
+    );
+    let writer = Writer::new(kubernetes, namespace, name.0, config, held, ready);
+    async move {
+        tokio::select! {
+            () = keeper.run(stop) => {}
+            () = writer.run() => {}
+        }
+    }
+}
