@@ -23,7 +23,7 @@ use crate::args::ServeArgs;
 use crate::forward::Forward;
 use crate::listeners::{ListenError, Listeners};
 use crate::metrics::Metrics;
-use crate::services::{self, ServiceName};
+use crate::services;
 use crate::sessions::Sessions;
 use crate::tunnel::entry::EntryAcceptor;
 use crate::tunnel::grpc::GrpcAcceptor;
@@ -46,7 +46,7 @@ pub struct App {
     /// The tunnels' side, which the callers' requests need to the end.
     peers: Drain,
     grace: Duration,
-    services: Option<ServiceName>,
+    services: Option<services::Options>,
 }
 
 impl App {
@@ -65,10 +65,7 @@ impl App {
 
     /// The same, but tunnels come only through [`Self::accept_from`].
     pub async fn without_tunnels(args: &ServeArgs) -> anyhow::Result<Self> {
-        anyhow::ensure!(
-            args.manage_services.is_none() || args.base.source.config_map.is_some(),
-            "--manage-services needs --config-map"
-        );
+        let services = services(args)?;
         let process = Process::start(&args.base, env!("CARGO_PKG_NAME")).await?;
         let (callers, peers, metrics) = (Drain::new(), Drain::new(), Metrics::default());
         metrics.register(&process.metrics);
@@ -99,7 +96,7 @@ impl App {
             anyhow!("{}; end what holds the port, or change the mapping", join(&errors))
         })?;
         sessions.announce(&config);
-        let (tunnels, services) = (Vec::new(), args.manage_services.clone());
+        let tunnels = Vec::new();
         Ok(Self { process, sessions, listeners, tunnels, callers, peers, grace, services })
     }
 
@@ -147,9 +144,10 @@ impl App {
         gate.open();
         process.start.open();
         let end = CancellationToken::new();
-        if let Some((name, kubernetes)) = services.zip(process.kubernetes.clone()) {
-            let (config, ready) = (process.config.clone(), process.ready.clone());
-            let follow = services::follow(kubernetes, name, config, ready, end.clone());
+        if let Some((options, kubernetes)) = services.zip(process.kubernetes.clone()) {
+            let (config, clusters) = (process.config.clone(), sessions.clusters());
+            let (ready, end) = (process.ready.clone(), end.clone());
+            let follow = services::follow(kubernetes, options, config, clusters, ready, end);
             process.spawn("services", follow);
         }
         let follow = follow(listeners, process.config.clone(), Rc::clone(&sessions), gate);
@@ -194,6 +192,20 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// What is to be kept in the cluster, if anything is.
+fn services(args: &ServeArgs) -> anyhow::Result<Option<services::Options>> {
+    let (services, hosts) = (args.manage_services.is_some(), args.dns_hosts.clone());
+    if !services && hosts.is_none() {
+        return Ok(None);
+    }
+    anyhow::ensure!(
+        args.base.source.config_map.is_some(),
+        "--manage-services and --dns-hosts need --config-map, which names the cluster"
+    );
+    let name = args.manage_services.clone().unwrap_or_default();
+    Ok(Some(services::Options { name, services, hosts }))
 }
 
 /// Applies each new config, and tries again what failed.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use tunnel_common::cli::BaseArgs;
 use tunnel_common::edge::Limits;
+use tunnel_common::kubernetes::ConfigMapName;
 use tunnel_common::tunnel::TunnelUrl;
 
 use crate::services::ServiceName;
@@ -104,6 +105,11 @@ pub struct ServeArgs {
         default_missing_value = "tunnel-send"
     )]
     pub manage_services: Option<ServiceName>,
+
+    /// Keeps the names of the connected clusters in the key hosts of this ConfigMap, for the hosts
+    /// plugin of CoreDNS. Needs --config-map.
+    #[arg(long, value_name = "NAMESPACE/NAME", env = "ISTHMUS_DNS_HOSTS")]
+    pub dns_hosts: Option<ConfigMapName>,
 
     /// What callers may use at most.
     #[command(flatten)]

@@ -1,7 +1,7 @@
 //! The live sessions: which tunnel a request takes, and what happens when that fails.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::error::Error;
 use std::rc::Rc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tunnel_common::condition::Condition;
 use tunnel_common::config::Config;
@@ -34,6 +34,7 @@ pub struct Sessions {
     connect_wait: Duration,
     metrics: Metrics,
     drain: Drain,
+    clusters: watch::Sender<BTreeSet<String>>,
 }
 
 struct Member {
@@ -59,6 +60,7 @@ impl Sessions {
             connect_wait,
             metrics,
             drain,
+            clusters: watch::Sender::default(),
         }
     }
 
@@ -83,6 +85,11 @@ impl Sessions {
     /// Whether no session carries requests.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The names of the clusters that a session is up to.
+    pub fn clusters(&self) -> watch::Receiver<BTreeSet<String>> {
+        self.clusters.subscribe()
     }
 
     /// Requests that are in a tunnel now.
@@ -203,6 +210,7 @@ impl Sessions {
             }
         }
         self.metrics.sessions.set(members.len() as i64);
+        self.clusters.send_replace(members.iter().filter_map(Member::cluster).collect());
         self.changed.notify_waiters();
     }
 
@@ -212,8 +220,17 @@ impl Sessions {
         let before = members.len();
         members.retain(|member| member.session != *session);
         self.metrics.sessions.set(members.len() as i64);
+        self.clusters.send_replace(members.iter().filter_map(Member::cluster).collect());
         self.changed.notify_waiters();
         members.len() < before
+    }
+}
+
+impl Member {
+    /// The name that it goes by; without one in its HELLO, that of its keys.
+    fn cluster(&self) -> Option<String> {
+        let names = &self.session.peer().names;
+        self.hello.cluster.clone().or_else(|| names.first().cloned())
     }
 }
 

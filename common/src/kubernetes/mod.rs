@@ -17,4 +17,4 @@ pub use self::cluster::{Cluster, ConnectError};
 pub use self::error::{ApiError, Refusal};
 pub use self::events::Events;
 pub use self::follower::{Follower, Selector};
-pub use self::place::{ConfigMapKey, ConfigMapName, PlaceError};
+pub use self::place::{ConfigMapKey, ConfigMapName, PlaceError, is_dns_name};

@@ -78,7 +78,11 @@ impl fmt::Display for ConfigMapKey {
     }
 }
 
-/// Whether this is a subdomain of RFC 1123 as Kubernetes writes them, of at most `limit` bytes.
+/// Whether this is a DNS name as Kubernetes writes them: an RFC 1123 subdomain in lower case.
+pub fn is_dns_name(text: &str) -> bool {
+    is_name(text, 253)
+}
+
 fn is_name(text: &str, limit: usize) -> bool {
     let is_label = |label: &str| {
         !label.is_empty()

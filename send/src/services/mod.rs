@@ -1,13 +1,15 @@
-//! Kubernetes objects that follow the config: the ports of `tunnel-send`'s own Service, and a
-//! Service for each mapping with a name.
+//! Kubernetes objects that follow the config: the ports of `tunnel-send`'s own Service, a Service
+//! for each mapping with a name, and [`hosts`], the names of the clusters that are connected.
 //!
 //! [`plan`] says what is to be written, [`writer`] writes it while the [`lease`] is held, so that
 //! one of several replicas does. What others manage is reported and left alone.
 
+mod hosts;
 mod lease;
 mod plan;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -15,9 +17,11 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tunnel_common::config::Config;
+use tunnel_common::kubernetes::ConfigMapName;
 use tunnel_common::process::Kubernetes;
 use tunnel_common::ready::Ready;
 
+use self::hosts::Hosts;
 use self::lease::Keeper;
 use self::writer::Writer;
 
@@ -45,33 +49,64 @@ impl FromStr for ServiceName {
     }
 }
 
+impl Default for ServiceName {
+    /// `tunnel-send`.
+    fn default() -> Self {
+        Self(MANAGER.to_owned())
+    }
+}
+
 impl AsRef<str> for ServiceName {
     fn as_ref(&self) -> &str {
         &self.0
     }
 }
 
-/// Keeps the Service `name` and those of the mappings as the config says, until `stop`; then lets
-/// another replica do so at once. Runs on the control thread.
+/// What to keep.
+pub struct Options {
+    /// `tunnel-send`'s own Service, in the ConfigMap's namespace.
+    pub name: ServiceName,
+    /// Whether its ports and the Services of the mappings are kept.
+    pub services: bool,
+    /// Where the hosts file is kept, if it is.
+    pub hosts: Option<ConfigMapName>,
+}
+
+/// Keeps what `options` say until `stop`, and then lets another replica do so at once. Runs on
+/// the control thread. `clusters` are those that are connected.
 pub fn follow(
     kubernetes: Kubernetes,
-    name: ServiceName,
+    options: Options,
     config: watch::Receiver<Arc<Config>>,
+    clusters: watch::Receiver<BTreeSet<String>>,
     ready: Ready,
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send + 'static {
     let namespace = kubernetes.object.borrow().namespace.clone().unwrap_or_default();
+    let Options { name: ServiceName(name), services, hosts } = options;
     let (keeper, held) = Keeper::new(
         kubernetes.cluster.clone(),
         &namespace,
-        format!("{}-services", name.0),
+        format!("{name}-services"),
         kubernetes.instance.clone(),
     );
-    let writer = Writer::new(kubernetes, namespace, name.0, config, held, ready);
+    let hosts = hosts.map(|place| {
+        let service = (namespace.as_str(), name.as_str());
+        Hosts::new(&kubernetes, place, service, clusters, held.clone(), ready.clone())
+    });
+    let writer = services.then(|| Writer::new(kubernetes, namespace, name, config, held, ready));
     async move {
         tokio::select! {
             () = keeper.run(stop) => {}
-            () = writer.run() => {}
+            Some(()) = run(writer.map(Writer::run)) => {}
+            Some(()) = run(hosts.map(Hosts::run)) => {}
         }
+    }
+}
+
+async fn run(task: Option<impl Future<Output = ()>>) -> Option<()> {
+    match task {
+        Some(task) => Some(task.await),
+        None => None,
     }
 }

@@ -112,9 +112,12 @@ impl Cluster {
         self.runtime.block_on(self.api::<K>().patch(name, &params, &patch)).unwrap()
     }
 
+    /// Deletes it unless it is gone already.
     pub fn delete<K: Object>(&self, name: &str) {
-        let params = DeleteParams::default();
-        let _ = self.runtime.block_on(self.api::<K>().delete(name, &params)).unwrap();
+        match self.runtime.block_on(self.api::<K>().delete(name, &DeleteParams::default())) {
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            other => _ = other.unwrap(),
+        }
     }
 
     pub fn find<K: Object>(&self, name: &str) -> Option<K> {

@@ -37,6 +37,8 @@ macro_rules! on_each_server {
 mod cluster;
 mod config_map;
 mod faults;
+mod hosts;
 mod server;
 mod services;
+mod siblings;
 mod start;

@@ -65,9 +65,9 @@ fn the_ports_follow_the_mappings(cluster: &mut Cluster) {
 
 fn node_ports_are_those_of_the_config(cluster: &mut Cluster) {
     cluster.create_service();
-    // Far from both ends of the range: whatever else runs may have some of those.
     let node_port = |port: u16| json!({ "port": 8050, "remoteIP": "http://a", "nodePort": port });
-    let free = 30_000 + (std::process::id() % 2_700) as u16;
+    // From the band that a cluster does not take from by itself before the rest is used up.
+    let free = 30_000 + (std::process::id() % 86) as u16;
     cluster.create_config(&json!({ "data": [node_port(free)] }));
     let send = Send::start_with(cluster, MANAGE);
     until("that port of the nodes", || {
@@ -231,13 +231,15 @@ fn five_hundred_services_are_written(cluster: &mut Cluster) {
     println!("from the edit to 500 ports of the Service: {:?}", begun.elapsed());
     assert!(begun.elapsed().as_secs() < 5);
 
-    let names: Vec<_> = (0..500).map(|number| format!("svc-{number}")).collect();
-    let names: Vec<_> = (20_000..20_500).zip(names.iter().map(String::as_str)).collect();
+    // A real server has 254 addresses for Services unless it is told otherwise.
+    let count = if cluster.server.is_some() { 500 } else { 200 };
+    let names: Vec<_> = (0..count).map(|number| format!("svc-{number}")).collect();
+    let names: Vec<_> = (20_000..).zip(names.iter().map(String::as_str)).collect();
     let begun = Instant::now();
     cluster.edit_config(&named(&names));
-    send.until_noted("this replica keeps them: 500 ports, 500 Services\n");
-    until("500 Services", || (cluster.list::<Service>().len() == 501).then_some(()));
-    println!("from the edit to 500 Services more: {:?}", begun.elapsed());
+    send.until_noted(&format!("this replica keeps them: {count} ports, {count} Services\n"));
+    until("the Services", || (cluster.list::<Service>().len() == count + 1).then_some(()));
+    println!("from the edit to {count} Services more: {:?}", begun.elapsed());
 
     cluster.edit_config(&config([]));
     until("an end of them", || (cluster.list::<Service>().len() == 1).then_some(()));

@@ -74,13 +74,20 @@ fn step(item: &Value, keys: &[&str]) -> String {
     format!("k:{}", Value::Object(key))
 }
 
+/// Where in a list the item with these keys is.
+fn position(list: &Value, step: &str) -> Option<usize> {
+    let keys: Map<String, Value> = serde_json::from_str(&step[2..]).unwrap();
+    let has_keys = |item: &Value| keys.iter().all(|(key, value)| item[key] == *value);
+    list.as_array()?.iter().position(has_keys)
+}
+
 /// The value there.
 pub fn find<'a>(object: &'a Value, path: &[String]) -> Option<&'a Value> {
     path.iter().enumerate().try_fold(object, |value, (depth, step)| match step.strip_prefix("f:") {
         Some(name) => value.get(name),
         None => {
-            let keys = keys_of(&path[..depth])?;
-            value.as_array()?.iter().find(|item| super::fields::step(item, keys) == *step)
+            keys_of(&path[..depth])?;
+            value.as_array()?.get(position(value, step)?)
         }
     })
 }
@@ -91,12 +98,12 @@ pub fn set(object: &mut Value, path: &[String], value: Value) {
     for (depth, step) in path.iter().enumerate() {
         place = match (step.strip_prefix("f:"), keys_of(&path[..depth])) {
             (Some(name), _) => &mut place[name],
-            (None, Some(keys)) => {
+            (None, Some(_)) => {
                 if !place.is_array() {
                     *place = json!([]);
                 }
+                let at = position(place, step);
                 let items = place.as_array_mut().unwrap();
-                let at = items.iter().position(|item| super::fields::step(item, keys) == *step);
                 let at = at.unwrap_or_else(|| {
                     items.push(serde_json::from_str(&step[2..]).unwrap());
                     items.len() - 1
@@ -120,9 +127,9 @@ pub fn remove(object: &mut Value, path: &[String]) {
     for (depth, step) in parents.iter().enumerate() {
         place = match (step.strip_prefix("f:"), keys_of(&path[..depth])) {
             (Some(name), _) => &mut place[name],
-            (None, Some(keys)) => {
-                let items = place.as_array_mut().unwrap();
-                items.iter_mut().find(|item| super::fields::step(item, keys) == *step).unwrap()
+            (None, Some(_)) => {
+                let at = position(place, step).unwrap();
+                &mut place[at]
             }
             (None, None) => unreachable!("only lists with keys have items"),
         };

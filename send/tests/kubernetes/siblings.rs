@@ -1,0 +1,104 @@
+//! The pods of a Service are known from its EndpointSlices.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tunnel_common::control::Control;
+use tunnel_common::kubernetes::{Cluster as Api, siblings};
+
+use crate::cluster::{Cluster, until};
+
+on_each_server!({
+    ready_pods_are_siblings
+    slices_of_other_services_do_not_count
+});
+
+/// Follows the Service `tunnel-peers`.
+struct Scene {
+    addresses: watch::Receiver<BTreeSet<String>>,
+    control: Control,
+}
+
+impl Scene {
+    fn new(cluster: &Cluster) -> Self {
+        let control = Control::start().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let kubeconfig = cluster.kubeconfig.clone().into_os_string();
+        let connect = async move { Api::connect(Some(&kubeconfig)).await.unwrap() };
+        let api = runtime.block_on(control.run(connect)).unwrap();
+        let (addresses, follow) = siblings::follow(api, &cluster.namespace, "tunnel-peers");
+        control.spawn("siblings", follow);
+        Self { addresses, control }
+    }
+
+    fn until(&self, expected: &[&str]) {
+        let expected = expected.iter().map(|&address| address.to_owned()).collect();
+        until("the siblings", || (*self.addresses.borrow() == expected).then_some(()));
+    }
+}
+
+fn slice(cluster: &Cluster, name: &str, service: &str, endpoints: &Value) {
+    cluster.create::<EndpointSlice>(json!({
+        "metadata": { "name": name, "labels": { "kubernetes.io/service-name": service } },
+        "addressType": "IPv4",
+        "endpoints": endpoints,
+    }));
+}
+
+fn ready_pods_are_siblings(cluster: &mut Cluster) {
+    slice(
+        cluster,
+        "one",
+        "tunnel-peers",
+        &json!([
+            { "addresses": ["10.1.0.1"], "conditions": { "ready": true } },
+            { "addresses": ["10.1.0.2"], "conditions": { "ready": false } },
+            { "addresses": ["10.1.0.3"] },
+        ]),
+    );
+    let scene = Scene::new(cluster);
+    scene.until(&["10.1.0.1", "10.1.0.3"]);
+    slice(cluster, "two", "tunnel-peers", &json!([{ "addresses": ["10.1.0.4"] }]));
+    scene.until(&["10.1.0.1", "10.1.0.3", "10.1.0.4"]);
+    let endpoints = json!([{ "addresses": ["10.1.0.2"], "conditions": { "ready": true } }]);
+    cluster.patch::<EndpointSlice>("one", &json!({ "endpoints": endpoints }));
+    scene.until(&["10.1.0.2", "10.1.0.4"]);
+    cluster.delete::<EndpointSlice>("two");
+    scene.until(&["10.1.0.2"]);
+}
+
+fn slices_of_other_services_do_not_count(cluster: &mut Cluster) {
+    slice(cluster, "other", "orders", &json!([{ "addresses": ["10.1.0.9"] }]));
+    slice(cluster, "ours", "tunnel-peers", &json!([{ "addresses": ["10.1.0.1"] }]));
+    let scene = Scene::new(cluster);
+    scene.until(&["10.1.0.1"]);
+    let labels = json!({ "metadata": { "labels": { "kubernetes.io/service-name": "orders" } } });
+    cluster.patch::<EndpointSlice>("ours", &labels);
+    scene.until(&[]);
+}
+
+#[test]
+fn an_outage_leaves_the_siblings_as_they_were() {
+    let mut cluster = Cluster::in_process();
+    slice(&cluster, "one", "tunnel-peers", &json!([{ "addresses": ["10.1.0.1"] }]));
+    let scene = Scene::new(&cluster);
+    scene.until(&["10.1.0.1"]);
+    cluster.server().restart();
+    slice(&cluster, "two", "tunnel-peers", &json!([{ "addresses": ["10.1.0.2"] }]));
+    scene.until(&["10.1.0.1", "10.1.0.2"]);
+    assert_eq!(cluster.server().requests("list", "endpointslices"), 1);
+}
+
+#[test]
+fn it_ends_with_its_last_receiver() {
+    let cluster = Cluster::in_process();
+    let Scene { addresses, control } = Scene::new(&cluster);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    drop(addresses);
+    // The future is gone once the control thread has nothing left to drop.
+    assert!(control.stop(Duration::from_secs(5)));
+    drop(runtime);
+}
