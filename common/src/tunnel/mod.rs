@@ -10,6 +10,7 @@ pub mod ssh;
 pub mod tls;
 
 mod connection;
+mod connector;
 mod driver;
 mod duplex;
 mod error;
@@ -28,6 +29,7 @@ mod url;
 mod window;
 
 pub use self::connection::Side;
+pub use self::connector::{GrpcConnector, GrpcError};
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub use self::connection::fuzzing;
