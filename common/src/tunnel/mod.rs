@@ -29,10 +29,10 @@ mod url;
 mod window;
 
 pub use self::connection::Side;
-pub use self::connector::{GrpcConnector, GrpcError};
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub use self::connection::fuzzing;
+pub use self::connector::{GrpcConnector, GrpcError};
 pub use self::duplex::Duplex;
 pub use self::error::{ResetCode, StreamError, TunnelError};
 pub use self::frame::MAX_HEAD;

@@ -100,7 +100,7 @@ impl Hosts {
                 Ok(_) => self.names.next_removal(),
                 Err(_) => Some(Instant::now() + RETRY),
             };
-            self.report(written);
+            self.report(&written);
         }
     }
 
@@ -151,14 +151,14 @@ impl Hosts {
         }
     }
 
-    fn report(&mut self, written: Result<String, String>) {
-        let text = match &written {
+    fn report(&mut self, written: &Result<String, String>) {
+        let text = match written {
             Ok(text) | Err(text) => text,
         };
         if *text == self.told {
             return;
         }
-        if let Err(reason) = &written {
+        if let Err(reason) = written {
             tracing::warn!(config_map = %self.place, reason, "the hosts file is not kept; trying on");
         }
         self.ready.note("dns hosts", text);

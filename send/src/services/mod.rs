@@ -10,7 +10,7 @@ mod plan;
 mod writer;
 
 use std::collections::BTreeSet;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -94,19 +94,20 @@ pub fn follow(
         let service = (namespace.as_str(), name.as_str());
         Hosts::new(&kubernetes, place, service, clusters, held.clone(), ready.clone())
     });
-    let writer = services.then(|| Writer::new(kubernetes, namespace, name, config, held, ready));
+    let writer = services.then(|| Writer::new(kubernetes, &namespace, name, config, held, ready));
     async move {
         tokio::select! {
             () = keeper.run(stop) => {}
-            Some(()) = run(writer.map(Writer::run)) => {}
-            Some(()) = run(hosts.map(Hosts::run)) => {}
+            () = run(writer.map(Writer::run)) => {}
+            () = run(hosts.map(Hosts::run)) => {}
         }
     }
 }
 
-async fn run(task: Option<impl Future<Output = ()>>) -> Option<()> {
+/// Never ends without a task.
+async fn run(task: Option<impl Future<Output = ()>>) {
     match task {
-        Some(task) => Some(task.await),
-        None => None,
+        Some(task) => task.await,
+        None => pending().await,
     }
 }

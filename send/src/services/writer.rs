@@ -49,9 +49,10 @@ pub(super) struct Writer {
 }
 
 impl Writer {
+    /// For the Service `name` of `namespace`.
     pub(super) fn new(
         kubernetes: Kubernetes,
-        namespace: String,
+        namespace: &str,
         name: String,
         config: watch::Receiver<Arc<Config>>,
         held: Held,
@@ -59,8 +60,8 @@ impl Writer {
     ) -> Self {
         let cluster = kubernetes.cluster.clone();
         Self {
-            api: cluster.api(&namespace),
-            services: Follower::new(cluster.clone(), &namespace, Selector::All),
+            api: cluster.api(namespace),
+            services: Follower::new(cluster.clone(), namespace, Selector::All),
             events: kubernetes.events(),
             cluster,
             kubernetes,

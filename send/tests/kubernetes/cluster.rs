@@ -81,15 +81,23 @@ impl Cluster {
 
     /// The flags of a `tunnel-send` at `place`.
     pub fn flags(&self, place: &Place) -> Vec<String> {
-        vec![
+        let mut flags = vec![
             "tunnel-send".to_owned(),
-            format!("--config-map={}/{CONFIG}", self.namespace),
-            format!("--kubeconfig={}", self.kubeconfig.display()),
             format!("--bind={}", place.address),
             "--admin=127.0.0.1:0".to_owned(),
             "--connect-wait=1ms".to_owned(),
             // Nothing is there; the apps of most tests take no tunnels.
             "--tunnel-entry=http://127.0.0.1:1".to_owned(),
+        ];
+        flags.extend(self.source());
+        flags
+    }
+
+    /// The flags of both ends that say where the config is.
+    pub fn source(&self) -> [String; 2] {
+        [
+            format!("--config-map={}/{CONFIG}", self.namespace),
+            format!("--kubeconfig={}", self.kubeconfig.display()),
         ]
     }
 

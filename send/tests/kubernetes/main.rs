@@ -2,7 +2,7 @@
 //! process, and against the one that the kubeconfig `ISTHMUS_KUBECONFIG` names, if it is set.
 #![expect(
     clippy::expect_used,
-    clippy::indexing_slicing,
+    clippy::panic,
     clippy::print_stdout,
     clippy::unwrap_used,
     reason = "clippy.toml's exception for tests misses helpers"

@@ -5,6 +5,10 @@ use std::net::TcpListener;
 use clap::Parser;
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::json;
+use tempfile::TempDir;
+use tunnel_common::keys;
+use tunnel_receive::app::App as ReceiveApp;
+use tunnel_receive::args::ServeArgs as ReceiveArgs;
 use tunnel_send::app::App;
 use tunnel_send::args::ServeArgs;
 
@@ -64,6 +68,44 @@ impl Send {
             let page = self.end.admin("/readyz").text();
             (!page.contains("not up to date")).then_some(())
         });
+    }
+}
+
+/// Both ends, with a tunnel between them.
+pub struct Pair {
+    pub send: End,
+    pub receive: End,
+    pub place: Place,
+    _keys: TempDir,
+}
+
+impl Pair {
+    /// The name that the keys of `tunnel-receive` prove.
+    pub const CLUSTER: &str = "shop-7";
+
+    /// With further flags for `tunnel-send`. Returns before the tunnel is up.
+    pub fn start(cluster: &Cluster, flags: &[&str]) -> Self {
+        let (place, folder) = (Place::take(), tempfile::tempdir().unwrap());
+        let keys = folder.path().join("keys");
+        keys::generate(&keys, &[place.address.to_string()], Self::CLUSTER).unwrap();
+        let tunnel = format!("--tunnel=grpc://{}", place.port(9000));
+
+        let mut all = cluster.flags(&place);
+        all.retain(|flag| {
+            !flag.starts_with("--tunnel-entry") && !flag.starts_with("--connect-wait")
+        });
+        all.extend([format!("--keys={}", keys.join("send").display()), tunnel.clone()]);
+        all.extend(flags.iter().map(|&flag| flag.to_owned()));
+        let args = ServeArgs::try_parse_from(all).unwrap();
+        log(&args);
+        let send = End::start("send", async move || App::build(&args).await).unwrap();
+
+        let keys = format!("--keys={}", keys.join("receive").display());
+        let (source, admin) = (cluster.source(), "--admin=127.0.0.1:0".to_owned());
+        let all = ["tunnel-receive".to_owned(), admin, keys, tunnel].into_iter().chain(source);
+        let args = ReceiveArgs::try_parse_from(all).unwrap();
+        let receive = End::start("receive", async move || ReceiveApp::build(&args).await).unwrap();
+        Self { send, receive, place, _keys: folder }
     }
 }
 

@@ -99,7 +99,7 @@ fn named(port: u16, name: &str) -> Value {
 }
 
 fn applied(plan: &Plan) -> Vec<u64> {
-    let ports = plan.own.iter().flat_map(|body| body["spec"]["ports"].as_array()).flatten();
+    let ports = plan.own.iter().filter_map(|body| body["spec"]["ports"].as_array()).flatten();
     ports.map(|port| port["port"].as_u64().unwrap()).collect()
 }
 

@@ -22,7 +22,7 @@ mod worker;
 
 pub use self::body::{Filler, block, boxed, channel, filled, full};
 pub use self::bridge::{Bridge, Running, log};
-pub use self::caller::Caller;
+pub use self::caller::{Caller, get};
 pub use self::end::End;
 pub use self::exchange::{Http1, Http2, run};
 pub use self::load::Load;
