@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use tokio::net::lookup_host;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tunnel_common::config::Config;
 use tunnel_common::drain::Drain;
@@ -32,7 +33,7 @@ use crate::tunnel::ssh::SshAcceptor;
 /// How often a mapping's port that could not be opened is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// How long the tunnels' goodbyes may take.
+/// How long the tunnels' goodbyes may take, and handing over the Services.
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Everything that `tunnel-send` is. Lives on the data thread.
@@ -143,12 +144,18 @@ impl App {
         let gate = process.ready.gate("listeners");
         gate.open();
         process.start.open();
-        let end = CancellationToken::new();
+        let (end, handed_over) = (CancellationToken::new(), CancellationToken::new());
         if let Some((options, kubernetes)) = services.zip(process.kubernetes.clone()) {
             let (config, clusters) = (process.config.clone(), sessions.clusters());
             let (ready, end) = (process.ready.clone(), end.clone());
             let follow = services::follow(kubernetes, options, config, clusters, ready, end);
-            process.spawn("services", follow);
+            let ended = handed_over.clone().drop_guard();
+            process.spawn("services", async move {
+                follow.await;
+                drop(ended);
+            });
+        } else {
+            handed_over.cancel();
         }
         let follow = follow(listeners, process.config.clone(), Rc::clone(&sessions), gate);
         tokio::select! {
@@ -162,7 +169,9 @@ impl App {
             tracing::warn!(tasks = cut, "not all requests ended in time");
         }
         sessions.close();
-        peers.finish(GOODBYE).await;
+        // Another replica is to keep the Services from now on, not once a Lease has expired.
+        let handed_over = timeout(GOODBYE, handed_over.cancelled());
+        let _ = tokio::join!(peers.finish(GOODBYE), handed_over);
         process.stop();
         Ok(())
     }

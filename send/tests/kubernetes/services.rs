@@ -213,6 +213,7 @@ fn one_replica_writes_and_another_takes_over(cluster: &mut Cluster) {
     first.end.stop();
     second.until_noted("this replica keeps them: 1 ports");
     println!("another replica took over after {:?}", begun.elapsed());
+    assert!(begun.elapsed().as_secs() < 12, "the Lease was not given back");
     assert_ne!(holder(cluster), Some(before));
     cluster.edit_config(&config([8052]));
     until_ports(cluster, "tunnel-send", &["m-8052", "tunnel"]);
