@@ -29,16 +29,16 @@ mod url;
 mod window;
 
 pub use self::connection::Side;
-pub use self::connector::{GrpcConnector, GrpcError};
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub use self::connection::fuzzing;
+pub use self::connector::{GrpcConnector, GrpcError};
 pub use self::duplex::Duplex;
 pub use self::error::{ResetCode, StreamError, TunnelError};
 pub use self::frame::MAX_HEAD;
 pub use self::head::{EncodedHead, HeadTooLarge};
 pub use self::hello::{Hello, Notice};
-pub use self::limits::Limits;
+pub use self::limits::{Limits, LivenessArgs};
 pub use self::session::{Incoming, Session};
 pub use self::stream_half::{RecvHalf, SendBodyError, SendHalf};
 pub use self::transport::{Acceptor, ConnectError, Connector, Peer};
