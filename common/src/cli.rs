@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::kubernetes::ConfigMapKey;
 use crate::telemetry::LogArgs;
+use crate::tunnel::LivenessArgs;
 
 /// The flags that both binaries have.
 #[derive(Clone, Debug, clap::Args)]
@@ -42,6 +43,10 @@ pub struct BaseArgs {
     /// What to log, and how.
     #[command(flatten)]
     pub log: LogArgs,
+
+    /// How soon a lost tunnel is noticed.
+    #[command(flatten)]
+    pub liveness: LivenessArgs,
 }
 
 /// Where the mappings are: the `config.json` that both ends share. Changes are taken up while it

@@ -1,5 +1,6 @@
 //! `tunnel-send` as a whole: built and bound first, then run until it is told to stop.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,14 +19,14 @@ use tunnel_common::process::{self, Process};
 use tunnel_common::ready::Gate;
 use tunnel_common::telemetry::Telemetry;
 use tunnel_common::tunnel::ssh::Terms;
-use tunnel_common::tunnel::{Acceptor, Hello, Limits, TunnelScheme, TunnelUrl};
+use tunnel_common::tunnel::{Acceptor, Hello, TunnelScheme, TunnelUrl};
 
 use crate::args::ServeArgs;
 use crate::forward::Forward;
 use crate::listeners::{ListenError, Listeners};
 use crate::metrics::Metrics;
 use crate::services;
-use crate::sessions::Sessions;
+use crate::sessions::{Sessions, Siblings, look_up};
 use crate::tunnel::entry::EntryAcceptor;
 use crate::tunnel::grpc::GrpcAcceptor;
 use crate::tunnel::ssh::SshAcceptor;
@@ -41,6 +42,7 @@ pub struct App {
     process: Process,
     sessions: Rc<Sessions>,
     listeners: Listeners,
+    metrics: Metrics,
     tunnels: Vec<SocketAddr>,
     /// The callers' side: listeners and their connections, ended first.
     callers: Drain,
@@ -48,6 +50,8 @@ pub struct App {
     peers: Drain,
     grace: Duration,
     services: Option<services::Options>,
+    /// How long callers are still accepted when the end was asked for.
+    delay: Duration,
 }
 
 impl App {
@@ -60,6 +64,11 @@ impl App {
         }
         for url in &args.tunnel_entry {
             app.accept_from(EntryAcceptor::new(url));
+        }
+        if let (Some(place), Some(keys)) = (&args.siblings, &args.keys) {
+            let (found, addresses) = watch::channel(BTreeSet::new());
+            app.peers.spawn(look_up(place.clone(), found));
+            app.connect_to(addresses, keys);
         }
         Ok(app)
     }
@@ -76,18 +85,19 @@ impl App {
             ..Hello::default()
         };
         let sessions = Rc::new(Sessions::new(
-            Limits::default(),
+            args.base.liveness.into(),
             hello,
             args.connect_wait,
             metrics.clone(),
             peers.clone(),
+            callers.clone(),
         ));
         let forward = Forward::new(Rc::clone(&sessions), metrics.clone(), args.max_requests);
         let grace = args.base.drain_timeout;
         let mut listeners = Listeners::new(
             args.bind,
             Rc::new(forward),
-            metrics,
+            metrics.clone(),
             args.limits,
             callers.clone(),
             grace,
@@ -97,8 +107,19 @@ impl App {
             anyhow!("{}; end what holds the port, or change the mapping", join(&errors))
         })?;
         sessions.announce(&config);
-        let tunnels = Vec::new();
-        Ok(Self { process, sessions, listeners, tunnels, callers, peers, grace, services })
+        let (tunnels, delay) = (Vec::new(), args.drain_delay.min(grace));
+        Ok(Self {
+            process,
+            sessions,
+            listeners,
+            metrics,
+            tunnels,
+            callers,
+            peers,
+            grace,
+            services,
+            delay,
+        })
     }
 
     /// Takes tunnels from `acceptor` too.
@@ -112,6 +133,13 @@ impl App {
                 }
             }
         });
+    }
+
+    /// Keeps connected to the siblings at `addresses`; this process itself may be among them.
+    pub fn connect_to(&self, addresses: watch::Receiver<BTreeSet<SocketAddr>>, keys: &Path) {
+        let (sessions, drain) = (Rc::clone(&self.sessions), self.peers.clone());
+        let siblings = Siblings::new(sessions, keys.to_owned(), addresses, drain);
+        self.peers.spawn(siblings.run());
     }
 
     /// Where tunnels are accepted, in the order of `--tunnel`.
@@ -137,41 +165,40 @@ impl App {
     /// Serves until `stop`; then takes no new connections, waits for the requests in flight, and
     /// says goodbye to the tunnels.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { process, sessions, listeners, callers, peers, grace, tunnels, services } = self;
+        let Self { process, sessions, listeners, metrics, tunnels, callers, peers, .. } = self;
+        let (grace, delay) = (self.grace, self.delay);
         for address in tunnels {
             tracing::info!(%address, "waiting for tunnels");
         }
         let gate = process.ready.gate("listeners");
         gate.open();
         process.start.open();
-        let (end, handed_over) = (CancellationToken::new(), CancellationToken::new());
-        if let Some((options, kubernetes)) = services.zip(process.kubernetes.clone()) {
-            let (config, clusters) = (process.config.clone(), sessions.clusters());
-            let (ready, end) = (process.ready.clone(), end.clone());
-            let follow = services::follow(kubernetes, options, config, clusters, ready, end);
-            let ended = handed_over.clone().drop_guard();
-            process.spawn("services", async move {
-                follow.await;
-                drop(ended);
-            });
-        } else {
-            handed_over.cancel();
-        }
+        let keeping =
+            self.services.and_then(|options| Keeping::start(options, &process, &sessions));
+        peers.spawn(Rc::clone(&sessions).watch_drift(process.ready.clone()));
         let follow = follow(listeners, process.config.clone(), Rc::clone(&sessions), gate);
+        let leave = async {
+            stop.await;
+            process.ready.drain();
+            keeping.iter().for_each(Keeping::stop);
+            sessions.drain_siblings();
+            callers.warn();
+            tokio::time::sleep(delay).await;
+        };
         tokio::select! {
             () = follow => {}
-            () = stop => {}
+            () = leave => {}
         }
-        process.ready.drain();
-        end.cancel();
-        let cut = callers.finish(grace).await;
+        let cut = callers.finish(grace - delay).await;
         if cut > 0 {
-            tracing::warn!(tasks = cut, "not all requests ended in time");
+            metrics.cut.inc_by(cut as u64);
+            tracing::warn!(connections = cut, "not all callers were served to the end in time");
         }
         sessions.close();
-        // Another replica is to keep the Services from now on, not once a Lease has expired.
-        let handed_over = timeout(GOODBYE, handed_over.cancelled());
-        let _ = tokio::join!(peers.finish(GOODBYE), handed_over);
+        peers.finish(GOODBYE).await;
+        if let Some(keeping) = keeping {
+            keeping.stopped().await;
+        }
         process.stop();
         Ok(())
     }
@@ -200,6 +227,37 @@ impl App {
             }
         }
         Ok(())
+    }
+}
+
+/// What is kept in the cluster meanwhile, on the control thread.
+struct Keeping {
+    stop: CancellationToken,
+    stopped: CancellationToken,
+}
+
+impl Keeping {
+    fn start(options: services::Options, process: &Process, sessions: &Sessions) -> Option<Self> {
+        let (stop, stopped) = (CancellationToken::new(), CancellationToken::new());
+        let (config, clusters) = (process.config.clone(), sessions.clusters());
+        let (kubernetes, ready) = (process.kubernetes.clone()?, process.ready.clone());
+        let follow = services::follow(kubernetes, options, config, clusters, ready, stop.clone());
+        let ended = stopped.clone().drop_guard();
+        process.spawn("services", async move {
+            follow.await;
+            drop(ended);
+        });
+        Some(Self { stop, stopped })
+    }
+
+    fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Waits until another replica may keep it from now on, and not once a Lease has expired.
+    async fn stopped(self) {
+        // If the API server is away, the Lease does expire.
+        let _ = timeout(GOODBYE, self.stopped.cancelled()).await;
     }
 }
 

@@ -12,3 +12,4 @@ pub mod metrics;
 pub mod services;
 pub mod sessions;
 pub mod tunnel;
+pub mod upload;

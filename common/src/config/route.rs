@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::header::HeaderValue;
-use http::uri::Authority;
+use http::uri::{Authority, PathAndQuery};
 use rustls::pki_types::ServerName;
 
 use crate::condition::Condition;
@@ -21,8 +21,12 @@ pub struct Route {
     /// The port of every Kubernetes node that leads here, where `tunnel-send` manages its Service;
     /// the cluster chooses unless set.
     pub node_port: Option<u16>,
+    /// The cluster whose tunnels may carry the requests, by the name that it proves; any unless set.
+    pub cluster: Option<String>,
     /// Where `tunnel-receive` sends the request.
     pub target: Target,
+    /// How `tunnel-receive` finds out whether the target is well; it does not unless set.
+    pub health: Option<Health>,
     /// Which `Host` the target sees; [`HostPolicy::Caller`] unless set.
     pub host: HostPolicy,
     /// What concerns the callers of the port.
@@ -39,6 +43,15 @@ impl Route {
         // A name begins with a letter, so that no number is one.
         Some(self.name.as_str()).filter(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()))
     }
+}
+
+/// How a target is probed.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Health {
+    /// A GET of this path must be answered with a status below 400.
+    Path(PathAndQuery),
+    /// A TCP connection must come about.
+    Tcp,
 }
 
 /// What concerns the callers of a mapping's port.

@@ -70,7 +70,7 @@ const REFUSED: &[(&str, &str, Schema)] = &[
     (
         r#""x":1"#,
         "data[0]: unknown field \"x\": remove it; the fields here are port, remoteIP, remoteIp, \
-         name, nodePort, host, timeout, connectTimeout, downstream, tls",
+         name, nodePort, cluster, health, host, timeout, connectTimeout, downstream, tls",
         Schema::Refuses,
     ),
     (

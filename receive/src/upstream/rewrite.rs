@@ -117,6 +117,8 @@ mod tests {
             port: 8050,
             name: "8050".to_owned(),
             node_port: None,
+            cluster: None,
+            health: None,
             target: Target {
                 scheme: config::Scheme::H2c,
                 authority: "target:81".parse().unwrap(),

@@ -70,6 +70,8 @@ impl World {
             port: 8050,
             name: "8050".to_owned(),
             node_port: None,
+            cluster: None,
+            health: None,
             target,
             host: HostPolicy::Caller,
             downstream: tunnel_common::config::Downstream::default(),
