@@ -1,7 +1,7 @@
 //! Kubernetes objects that follow the config: the ports of `tunnel-send`'s own Service, a Service
-//! for each mapping with a name, and [`hosts`], the names of the clusters that are connected.
+//! for each mapping with a name, and `hosts`, the names of the clusters that are connected.
 //!
-//! [`plan`] says what is to be written, [`writer`] writes it while the [`lease`] is held, so that
+//! `plan` says what is to be written, `writer` writes it while the `lease` is held, so that
 //! one of several replicas does. What others manage is reported and left alone.
 
 mod hosts;
