@@ -52,8 +52,7 @@ pub struct KeysArgs {
   tunnel-send --config config.json --keys keys/send --tunnel grpc://0.0.0.0:9000
   tunnel-send --config config.json --keys keys/send --tunnel ssh://0.0.0.0:2222
   tunnel-send --config config.json --tunnel-entry http://localhost:8079
-  tunnel-send --config-map cnp-tunnel/tunnel-config --manage-services \
-    --keys keys/send --tunnel grpc://0.0.0.0:9000
+  tunnel-send --config-map bridge/config --manage-services --keys keys/send --tunnel ssh://0.0.0.0:2222
   tunnel-send check config.json")]
 pub struct ServeArgs {
     /// What both ends have.
