@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use rustls::pki_types::{DnsName, ServerName};
 use webpki::EndEntityCert;
 
-use super::KeysError;
 use super::authority::Authority;
 use super::files::{NewFile, read_text};
 use super::ssh::{SshKey, known_hosts};
 use super::tls::certificates;
+use super::{KeysError, SEND_NAME};
 
 /// What [`generate`] made; its `Display` tells the user what to do with it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -56,7 +56,12 @@ pub(super) fn in_memory(names: &[String], cluster: &str) -> Result<Vec<NewFile>,
 }
 
 fn parse_cluster(cluster: &str) -> Result<DnsName<'static>, KeysError> {
-    DnsName::try_from(normal(cluster)).map_err(|_| KeysError::Cluster(cluster.to_owned()))
+    let name =
+        DnsName::try_from(normal(cluster)).map_err(|_| KeysError::Cluster(cluster.to_owned()))?;
+    if name.as_ref() == SEND_NAME {
+        return Err(KeysError::ClusterReserved);
+    }
+    Ok(name)
 }
 
 fn parse_name(name: &str) -> Result<ServerName<'static>, KeysError> {

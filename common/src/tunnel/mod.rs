@@ -10,6 +10,7 @@ pub mod ssh;
 pub mod tls;
 
 mod connection;
+mod connector;
 mod driver;
 mod duplex;
 mod error;
@@ -31,6 +32,7 @@ pub use self::connection::Side;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub use self::connection::fuzzing;
+pub use self::connector::{GrpcConnector, GrpcError};
 pub use self::duplex::Duplex;
 pub use self::error::{ResetCode, StreamError, TunnelError};
 pub use self::frame::MAX_HEAD;
