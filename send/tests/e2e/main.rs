@@ -31,6 +31,7 @@ macro_rules! over_each_transport {
     };
 }
 
+mod aborted;
 mod broken_off;
 mod callers;
 mod failures;
