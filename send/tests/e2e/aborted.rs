@@ -98,15 +98,28 @@ fn aborted_downloads_leave_nothing_behind(transport: Transport) {
     let origin = endless();
     let bridge = Bridge::new(transport).route("bulk", &origin).start();
     let (address, before) = (bridge.at("bulk"), Held::by(&bridge));
-    each(0..10_000, |number| {
+    let abort = |number| {
         let mut caller = Caller::connect(address);
         caller.send_get(if number % 16 == 1 { "/flood" } else { "/" }, "");
         if number % 8 > 0 {
             assert_eq!(caller.head().status, 200);
             caller.read_exact(number % 7 * BEGINNING / 7);
         }
-    });
+    };
+    each(0..2000, abort);
     before.until_again(&bridge);
+    let warm = resident();
+    each(2000..10_000, abort);
+    before.until_again(&bridge);
+    let grown = resident().saturating_sub(warm);
+    assert!(grown < 4096, "{grown} KiB stay of 8000 callers");
+}
+
+/// The memory of this process, in KiB.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 fn aborted_http2_downloads_leave_nothing_behind(transport: Transport) {
