@@ -12,6 +12,7 @@ use crate::harness::reply::Reply;
 use crate::harness::wait::until;
 use crate::process::{Process, command};
 
+/// The port of the first mapping; the others follow it.
 const MAPPED: u16 = 8050;
 const TUNNEL: u16 = 9000;
 const SEND_ADMIN: u16 = 9001;
@@ -26,10 +27,17 @@ pub struct Ends {
 impl Ends {
     /// Maps one port to `target`.
     pub fn new(target: SocketAddr) -> Self {
+        Self::to(&[format!("http://{target}")])
+    }
+
+    /// Maps one port after the other to these URLs.
+    pub fn to(targets: &[String]) -> Self {
         let ends = Self { folder: tempfile::tempdir().unwrap(), place: Place::take() };
-        ends.write_config(&format!(
-            r#"{{ "data": [ {{ "port": "{MAPPED}", "remoteIP": "http://{target}" }} ] }}"#
-        ));
+        let mappings: Vec<_> = (MAPPED..)
+            .zip(targets)
+            .map(|(port, url)| format!(r#"{{ "port": "{port}", "remoteIP": "{url}" }}"#))
+            .collect();
+        ends.write_config(&format!(r#"{{ "data": [ {} ] }}"#, mappings.join(", ")));
         let (out, name) = (ends.folder.path().join("keys"), ends.place.address.to_string());
         tunnel_common::keys::generate(&out, &[name], "b").unwrap();
         ends
@@ -110,8 +118,14 @@ impl Ends {
         });
     }
 
+    /// Where the first mapping listens.
     pub fn mapped(&self) -> SocketAddr {
-        self.place.port(MAPPED)
+        self.mapping(0)
+    }
+
+    /// Where the mapping with this index, in the order of the URLs, listens.
+    pub fn mapping(&self, index: u16) -> SocketAddr {
+        self.place.port(MAPPED + index)
     }
 
     pub fn tunnel(&self) -> SocketAddr {

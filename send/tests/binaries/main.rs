@@ -29,4 +29,5 @@ mod healing;
 mod mistakes;
 mod process;
 mod signals;
+mod slow;
 mod target;
