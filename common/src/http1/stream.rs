@@ -12,7 +12,7 @@ use tokio_rustls::TlsStream;
 #[derive(Debug)]
 pub enum Stream {
     /// In memory, for tests.
-    #[cfg(any(test, feature = "testing"))]
+    #[cfg(any(test, feature = "fuzzing", feature = "testing"))]
     Memory(tokio::io::DuplexStream),
     /// Without TLS.
     Plain(TcpStream),
@@ -23,7 +23,7 @@ pub enum Stream {
 macro_rules! each {
     ($self:ident, $stream:ident => $call:expr) => {
         match $self.get_mut() {
-            #[cfg(any(test, feature = "testing"))]
+            #[cfg(any(test, feature = "fuzzing", feature = "testing"))]
             Self::Memory(memory) => {
                 let $stream = Pin::new(memory);
                 $call
