@@ -57,7 +57,8 @@ pub(super) fn response(mut pieces: Pieces<'_>, to_head: bool) -> Result<Message,
         }
     };
     let method = if to_head { Method::HEAD } else { Method::GET };
-    let (framing, _) = Framing::of_response(&method, response.status(), response.headers())?;
+    let (status, version) = (response.status(), response.version());
+    let (framing, _) = Framing::of_response(&method, status, version, response.headers())?;
     let (body, trailers) = read_body(framing.into(), &mut input, &mut pieces)?;
     let first = format!("{} {:?}", response.status(), response.version());
     Ok(Message { first, fields: fields(response.headers()), body, trailers: fields(&trailers) })
