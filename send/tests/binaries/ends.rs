@@ -22,6 +22,7 @@ const RECEIVE_ADMIN: u16 = 9002;
 pub struct Ends {
     pub folder: TempDir,
     pub place: Place,
+    transport: String,
 }
 
 impl Ends {
@@ -32,7 +33,8 @@ impl Ends {
 
     /// Maps one port after the other to these URLs.
     pub fn to(targets: &[String]) -> Self {
-        let ends = Self { folder: tempfile::tempdir().unwrap(), place: Place::take() };
+        let (folder, place) = (tempfile::tempdir().unwrap(), Place::take());
+        let ends = Self { folder, place, transport: "grpc".to_owned() };
         let mappings: Vec<_> = (MAPPED..)
             .zip(targets)
             .map(|(port, url)| format!(r#"{{ "port": "{port}", "remoteIP": "{url}" }}"#))
@@ -41,6 +43,12 @@ impl Ends {
         let (out, name) = (ends.folder.path().join("keys"), ends.place.address.to_string());
         tunnel_common::keys::generate(&out, &[name], "b").unwrap();
         ends
+    }
+
+    /// The same over another transport, by the scheme of its URL.
+    #[allow(dead_code, reason = "not every test binary wants another")]
+    pub fn over(self, transport: &str) -> Self {
+        Self { transport: transport.to_owned(), ..self }
     }
 
     pub fn config(&self) -> PathBuf {
@@ -78,7 +86,7 @@ impl Ends {
         let mut all = vec![
             format!("--config={}", self.config().display()),
             format!("--keys={}", self.keys(end).display()),
-            format!("--tunnel=grpc://{}", self.place.port(TUNNEL)),
+            format!("--tunnel={}://{}", self.transport, self.place.port(TUNNEL)),
             format!("--admin={}", self.place.port(admin)),
         ];
         for flag in flags {

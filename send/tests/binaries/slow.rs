@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use crate::ends::Ends;
 use crate::harness::caller::get;
 use crate::harness::wait::until;
-use crate::process::Process;
 use crate::target::target_by_path;
 
 /// How many connections each attack opens.

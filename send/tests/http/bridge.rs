@@ -13,9 +13,14 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// Maps one port after the other to these URLs.
+    /// Maps one port after the other to these URLs, with a tunnel over gRPC.
     pub fn to(targets: &[String]) -> Self {
-        let ends = Ends::to(targets);
+        Self::over("grpc", targets)
+    }
+
+    /// The same over a transport, by the scheme of its URL.
+    pub fn over(transport: &str, targets: &[String]) -> Self {
+        let ends = Ends::to(targets).over(transport);
         let (send, receive) = ends.start();
         Self { ends, _send: send, _receive: receive }
     }
