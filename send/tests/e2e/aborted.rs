@@ -1,7 +1,12 @@
 //! Callers that leave in great numbers: no stream, socket, task or byte of theirs stays behind.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::Frame;
@@ -9,8 +14,8 @@ use http_body_util::BodyExt;
 use tunnel_common::drain::Drain;
 
 use crate::harness::{
-    Bridge, Caller, Filler, Http2, Origin, Running, Transport, block, boxed, channel, full, run,
-    until,
+    Bridge, Caller, Filler, Http2, LIMIT, Origin, Running, Transport, block, boxed, channel, full,
+    run, until,
 };
 
 over_each_transport!(grpc: Grpc, {
@@ -18,12 +23,14 @@ over_each_transport!(grpc: Grpc, {
     aborted_http2_downloads_leave_nothing_behind
     aborted_uploads_leave_nothing_behind
     aborted_websockets_leave_nothing_behind
+    a_caller_that_breaks_off_a_stalled_upload_is_noticed
 });
 over_each_transport!(ssh: Ssh, {
     aborted_downloads_leave_nothing_behind
     aborted_http2_downloads_leave_nothing_behind
     aborted_uploads_leave_nothing_behind
     aborted_websockets_leave_nothing_behind
+    a_caller_that_breaks_off_a_stalled_upload_is_noticed
 });
 
 const CALLERS: usize = 32;
@@ -186,4 +193,29 @@ fn aborted_websockets_leave_nothing_behind(transport: Transport) {
         }
     });
     before.until_again(&bridge);
+}
+
+/// A target that does not read leaves the caller's bytes where they are, before any sign that it
+/// has left.
+fn a_caller_that_breaks_off_a_stalled_upload_is_noticed(transport: Transport) {
+    let (over, wait) = sync_channel::<()>(0);
+    let wait = Arc::new(Mutex::new(wait));
+    let origin = Origin::script(move |mut socket| {
+        if socket.head().is_some() {
+            socket.send("HTTP/1.1 100 Continue\r\n\r\n");
+            wait.lock().unwrap().recv_timeout(3 * LIMIT).unwrap();
+        }
+    });
+    let bridge = Bridge::new(transport).route("bulk", &origin).start();
+    let mut caller = TcpStream::connect(bridge.at("bulk")).unwrap();
+    caller.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    caller
+        .write_all(b"POST / HTTP/1.1\r\nHost: caller\r\nExpect: 100-continue\r\nContent-Length: 1073741824\r\n\r\n")
+        .unwrap();
+    while caller.write_all(&block()).is_ok() {}
+    assert_eq!(bridge.sends[0].in_flight(), 1);
+    // It has not read the 100, so the system sends a reset.
+    drop(caller);
+    bridge.until_idle();
+    over.send(()).unwrap();
 }

@@ -146,12 +146,13 @@ impl Connection {
         .await
     }
 
-    /// Resolves when the caller hangs up; it is listened to once its request was read.
+    /// Resolves when the caller hangs up; it is listened to once its request was read. Before, only
+    /// a failure of the connection is noticed.
     fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<Http1Error> {
         let wire = &mut *self.wire.borrow_mut();
         if !wire.decoder.is_done() {
             wire.watcher = Some(cx.waker().clone());
-            return Poll::Pending;
+            return wire.poll_failed(cx);
         }
         while wire.input.len() < MAX_AHEAD {
             match ready!(wire.poll_fill(SMALL, cx)) {
