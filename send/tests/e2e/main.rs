@@ -38,6 +38,7 @@ mod failures;
 mod heads;
 mod http2;
 mod messages;
+mod not_carried;
 mod reload;
 mod routing;
 mod ssh;
