@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
-use tokio::time::{Instant, Interval, interval_at};
+use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::io::poll_read_buf;
 
 use super::decoder::Decoder;
@@ -47,7 +47,7 @@ pub(super) struct Wire {
     /// Waits for the end of the body that someone else reads.
     pub(super) watcher: Option<Waker>,
     /// Looks whether the connection has failed while nobody reads from it.
-    pub(super) look: Option<Interval>,
+    pub(super) look: Option<Pin<Box<Sleep>>>,
     /// Counts reads and writes that brought something.
     pub(super) moved: u64,
     output: BytesMut,
@@ -95,9 +95,10 @@ impl Wire {
     /// Resolves when the connection has failed, within [`LOOK`]. A read would tell at once, but what
     /// was sent before the failure may wait for a reader that waits itself.
     pub(super) fn poll_failed(&mut self, cx: &mut Context<'_>) -> Poll<Http1Error> {
-        let look = self.look.get_or_insert_with(|| interval_at(Instant::now() + LOOK, LOOK));
+        let look = self.look.get_or_insert_with(|| Box::pin(sleep(LOOK)));
         loop {
-            ready!(look.poll_tick(cx));
+            ready!(look.as_mut().poll(cx));
+            look.as_mut().reset(Instant::now() + LOOK);
             if let Some(error) = self.stream.failure() {
                 return Poll::Ready(error.into());
             }
