@@ -63,7 +63,7 @@ impl Backoff {
 }
 
 /// A number in `0.0..1.0` that an attacker may guess: it only spreads load.
-fn random() -> f64 {
+pub(crate) fn random() -> f64 {
     // Every `RandomState` of a thread has other keys, so that its hash of nothing is a new draw.
     // The upper 53 bits are what an f64 holds exactly.
     (RandomState::new().hash_one(()) >> 11) as f64 / (1_u64 << 53) as f64

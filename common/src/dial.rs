@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
+use crate::backoff::random;
 use crate::tunnel::HostPort;
 
 /// How long the connections to all addresses of the name may take together.
@@ -34,11 +35,14 @@ pub enum DialError {
 }
 
 /// Connects to `place`, without Nagle's delay. Looks the name up each time, as its addresses may
-/// have moved, and tries them in order, for 3 s together. The lookup has no limit of its own.
+/// have moved, and tries all of them, for 3 s together. It begins with any of them, so that who
+/// dials often enough reaches each. The lookup has no limit of its own.
 pub async fn dial(place: &HostPort) -> Result<(TcpStream, SocketAddr), DialError> {
     let unknown = |error| DialError::Lookup { host: place.host.clone(), error };
     let found = lookup_host((place.host.as_str(), place.port)).await.map_err(unknown)?;
-    let addresses: Vec<_> = found.collect();
+    let mut addresses: Vec<_> = found.collect();
+    let first = (random() * addresses.len() as f64) as usize;
+    addresses.rotate_left(first);
     let share = LIMIT / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
     let mut last = unknown(io::Error::other("it has no address"));
     for address in addresses {

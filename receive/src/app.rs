@@ -14,7 +14,7 @@ use tunnel_common::drain::Drain;
 use tunnel_common::process::{self, Process};
 use tunnel_common::telemetry::Telemetry;
 use tunnel_common::tunnel::ssh::Terms;
-use tunnel_common::tunnel::{Connector, Hello, Limits, TunnelScheme, TunnelUrl};
+use tunnel_common::tunnel::{Connector, GrpcConnector, Hello, Limits, TunnelScheme, TunnelUrl};
 
 use crate::args::ServeArgs;
 use crate::dialler::Dialler;
@@ -22,7 +22,6 @@ use crate::entrance::Entrance;
 use crate::forward::Forward;
 use crate::metrics::Metrics;
 use crate::sessions::Sessions;
-use crate::tunnel::grpc::GrpcConnector;
 use crate::tunnel::ssh::SshConnector;
 use crate::upstream::Upstreams;
 

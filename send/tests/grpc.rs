@@ -20,8 +20,7 @@ use tunnel_common::drain::Drain;
 use tunnel_common::keys;
 use tunnel_common::tunnel::pipe::Pipe;
 use tunnel_common::tunnel::tls::find_tls_error;
-use tunnel_common::tunnel::{Acceptor, Connector, Peer};
-use tunnel_receive::tunnel::grpc::{GrpcConnector, GrpcError};
+use tunnel_common::tunnel::{Acceptor, Connector, GrpcConnector, GrpcError, Peer};
 use tunnel_send::tunnel::grpc::GrpcAcceptor;
 
 /// Far above what a healthy machine needs; only a hang reaches it.

@@ -10,7 +10,7 @@ use rcgen::{
 };
 use rustls::pki_types::{DnsName, ServerName};
 
-use super::KeysError;
+use super::{KeysError, SEND_NAME};
 use super::files::read_private;
 
 /// How long everything is valid from now on: ten years. The bridge's trust ends by replacing the
@@ -51,14 +51,16 @@ impl Authority {
 
     /// The certificate of `send`, for all the names that are dialled.
     pub(super) fn issue_server(&self, names: &[ServerName<'_>]) -> Result<Issued, KeysError> {
+        let own = std::iter::once(Ok(SanType::DnsName(SEND_NAME.try_into()?)));
         let names = names.iter().map(|name| match name {
             ServerName::IpAddress(address) => Ok(SanType::IpAddress((*address).into())),
             name => Ok(SanType::DnsName(name.to_str().as_ref().try_into()?)),
         });
         self.issue(
             "Isthmus tunnel-send",
-            names.collect::<Result<_, KeysError>>()?,
-            ExtendedKeyUsagePurpose::ServerAuth,
+            own.chain(names).collect::<Result<_, KeysError>>()?,
+            // It dials its siblings, too.
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
         )
     }
 
@@ -67,7 +69,7 @@ impl Authority {
         self.issue(
             "Isthmus tunnel-receive",
             vec![SanType::DnsName(cluster.as_ref().try_into()?)],
-            ExtendedKeyUsagePurpose::ClientAuth,
+            vec![ExtendedKeyUsagePurpose::ClientAuth],
         )
     }
 
@@ -75,7 +77,7 @@ impl Authority {
         &self,
         subject: &str,
         names: Vec<SanType>,
-        purpose: ExtendedKeyUsagePurpose,
+        purposes: Vec<ExtendedKeyUsagePurpose>,
     ) -> Result<Issued, KeysError> {
         // P-256 rather than Ed25519, which not every TLS peer accepts in certificates.
         let key = KeyPair::generate()?;
@@ -83,7 +85,7 @@ impl Authority {
         params.subject_alt_names = names;
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![purpose];
+        params.extended_key_usages = purposes;
         params.use_authority_key_identifier_extension = true;
         Ok(Issued { certificate: params.signed_by(&key, &self.0)?.pem(), key: key.serialize_pem() })
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustls::pki_types::{DnsName, ServerName};
 use webpki::EndEntityCert;
 
-use super::KeysError;
+use super::{KeysError, SEND_NAME};
 use super::authority::Authority;
 use super::files::{NewFile, read_text};
 use super::ssh::{SshKey, known_hosts};
@@ -43,6 +43,9 @@ pub fn generate(out: &Path, names: &[String], cluster: &str) -> Result<Summary, 
     }
     let cluster =
         DnsName::try_from(normal(cluster)).map_err(|_| KeysError::Cluster(cluster.to_owned()))?;
+    if cluster.as_ref() == SEND_NAME {
+        return Err(KeysError::ClusterReserved);
+    }
     let bridge = Bridge { ca: out.join("ca"), send: out.join("send"), names };
     let receive = match bridge.ca.join("ca.key").exists() {
         true => bridge.add(&cluster, out.join(format!("receive-{}", cluster.as_ref())))?,

@@ -25,12 +25,19 @@ pub(crate) use self::reloaded::Reloaded;
 pub use self::ssh::{SshClientKeys, SshServerKeys};
 pub use self::tls::TlsKeys;
 
+/// The DNS name that the certificate of every `tunnel-send` has, whatever else it is called: by it
+/// its siblings know each other. No cluster has it.
+pub const SEND_NAME: &str = "tunnel-send";
+
 /// Why keys could not be made or read.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
     /// The cluster cannot be the name in a certificate.
     #[error("the cluster {0:?} is not a DNS name: use letters, digits, `-` and `.`")]
     Cluster(String),
+    /// The cluster has the name of `tunnel-send` itself.
+    #[error("{SEND_NAME} names the other end: choose another --cluster")]
+    ClusterReserved,
     /// The cluster has keys already.
     #[error("the cluster {cluster} has keys already (a line in {path}): choose another --cluster")]
     ClusterExists {

@@ -10,6 +10,7 @@ pub mod ssh;
 pub mod tls;
 
 mod connection;
+mod connector;
 mod driver;
 mod duplex;
 mod error;
@@ -28,6 +29,7 @@ mod url;
 mod window;
 
 pub use self::connection::Side;
+pub use self::connector::{GrpcConnector, GrpcError};
 pub use self::duplex::Duplex;
 pub use self::error::{ResetCode, StreamError, TunnelError};
 pub use self::frame::MAX_HEAD;

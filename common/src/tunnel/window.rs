@@ -54,7 +54,7 @@ impl Window {
         let mut grant = self.taken;
         let held_back = self.received >= self.size / 2
             && round_trip
-                .is_some_and(|round_trip| now.duration_since(self.granted_at) < round_trip * 2);
+                .is_some_and(|round_trip| now.duration_since(self.granted_at) < round_trip);
         if held_back {
             let growth = self.size.min(max.saturating_sub(self.size)).min(*spare);
             *spare -= growth;

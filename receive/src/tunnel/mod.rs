@@ -1,4 +1,3 @@
 //! The transports by which `tunnel-receive` dials the other cluster.
 
-pub mod grpc;
 pub mod ssh;

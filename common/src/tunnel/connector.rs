@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,12 +11,14 @@ use http::uri::Authority;
 use rustls::Error as TlsError;
 use rustls::pki_types::ServerName;
 use tokio::time::timeout;
-use tunnel_common::dial::{DialError, dial};
-use tunnel_common::drain::Drain;
-use tunnel_common::keys::KeysError;
-use tunnel_common::tunnel::pipe::{self, CallError, Pipe};
-use tunnel_common::tunnel::tls::{TlsClient, find_tls_error};
-use tunnel_common::tunnel::{ConnectError, Connector, HostPort, Peer};
+
+use super::pipe::{self, CallError, Pipe};
+use super::tls::{TlsClient, find_tls_error};
+use super::transport::{ConnectError, Connector, Peer};
+use super::url::HostPort;
+use crate::dial::{DialError, dial};
+use crate::drain::Drain;
+use crate::keys::{KeysError, SEND_NAME};
 
 /// How long one try may take, from the name's lookup to the call's answer.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -45,7 +48,7 @@ pub struct GrpcConnector {
 
 impl GrpcConnector {
     /// Will dial the host and port of `url`, with the keys in the folder `keys`; see
-    /// [`TlsKeys::load`](tunnel_common::keys::TlsKeys::load()). Changed keys are taken up by
+    /// [`TlsKeys::load`](crate::keys::TlsKeys::load). Changed keys are taken up by
     /// themselves. The URL's scheme is not looked at, and it has no path. All tasks run in
     /// `drain`, on the thread that connects.
     ///
@@ -64,11 +67,28 @@ impl GrpcConnector {
         })
     }
 
+    /// Will dial the `tunnel-send` at `address`, wherever that is: what counts is that its
+    /// certificate is for [`SEND_NAME`]. Otherwise as [`Self::new`].
+    ///
+    /// # Errors
+    /// The keys cannot be used.
+    pub fn to_sibling(address: SocketAddr, keys: &Path, drain: &Drain) -> Result<Self, GrpcError> {
+        Ok(Self {
+            url: format!("grpc://{address}"),
+            authority: Authority::from_static(SEND_NAME),
+            place: HostPort { host: address.ip().to_string(), port: address.port() },
+            name: SEND_NAME.try_into().map_err(|_| KeysError::Name(SEND_NAME.to_owned()))?,
+            keys: keys.to_owned(),
+            tls: TlsClient::new(keys)?,
+            drain: drain.clone(),
+        })
+    }
+
     async fn open(&self) -> Result<(Pipe, Peer), Failure> {
         let (tcp, address) = dial(&self.place).await?;
         let tls = self.tls.connect(self.name.clone(), tcp).await.map_err(Failure::Tls)?;
         let pipe = pipe::dial(tls, self.authority.clone(), &self.drain).await?;
-        Ok((pipe, Peer { address: address.to_string(), names: vec![self.place.host.clone()] }))
+        Ok((pipe, Peer { address: address.to_string(), names: vec![self.name.to_str().into()] }))
     }
 
     /// The one line for the log, with what to do where that is known.
