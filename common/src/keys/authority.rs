@@ -10,8 +10,8 @@ use rcgen::{
 };
 use rustls::pki_types::{DnsName, ServerName};
 
-use super::{KeysError, SEND_NAME};
 use super::files::read_private;
+use super::{KeysError, SEND_NAME};
 
 /// How long everything is valid from now on: ten years. The bridge's trust ends by replacing the
 /// CA, not by waiting.

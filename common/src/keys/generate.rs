@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use rustls::pki_types::{DnsName, ServerName};
 use webpki::EndEntityCert;
 
-use super::{KeysError, SEND_NAME};
 use super::authority::Authority;
 use super::files::{NewFile, read_text};
 use super::ssh::{SshKey, known_hosts};
 use super::tls::certificates;
+use super::{KeysError, SEND_NAME};
 
 /// What [`generate`] made; its `Display` tells the user what to do with it.
 #[derive(Clone, Debug, Eq, PartialEq)]
