@@ -15,35 +15,35 @@ const CONNECTIONS: usize = 1000;
 
 #[test]
 fn slow_headers() {
-    attack(&["-H", "-i", "2"]);
+    attack("/", &["-H", "-i", "2"]);
 }
 
 /// The target waits for bodies that never end.
 #[test]
 fn slow_bodies() {
-    attack(&["-B", "-i", "2", "-s", "8192", "-t", "POST"]);
+    attack("/reads", &["-B", "-i", "2", "-s", "8192", "-t", "POST"]);
 }
 
 #[test]
 fn overlapping_ranges() {
-    attack(&["-R", "-t", "GET", "-a", "10", "-b", "3000"]);
+    attack("/large", &["-R", "-t", "GET", "-a", "10", "-b", "3000"]);
 }
 
-/// Each asks for a mebibyte and reads 5 bytes a second, through a window of at most 512.
+/// Each asks for half a mebibyte and reads 5 bytes a second, through a window of at most 512.
 #[test]
 fn slow_reads() {
-    attack(&["-X", "-n", "1", "-z", "5", "-w", "256", "-y", "512"]);
+    attack("/large", &["-X", "-n", "1", "-z", "5", "-w", "256", "-y", "512"]);
 }
 
-/// Attacks the first of two mappings for 10 seconds, calls the other meanwhile, and waits until
-/// both processes hold no more than before.
-fn attack(how: &[&str]) {
+/// Attacks a path of the first of two mappings for 10 seconds, calls the other meanwhile, and waits
+/// until both processes hold no more than before.
+fn attack(path: &str, how: &[&str]) {
     let target = target_by_path(|stream, path| match path {
-        "/POST" => _ = stream.get_ref().take(8192).read_to_end(&mut Vec::new()),
-        "/" => {
-            let head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1048576\r\n\r\n";
+        "/reads" => _ = stream.get_ref().take(8192).read_to_end(&mut Vec::new()),
+        "/large" => {
+            let head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 524288\r\n\r\n";
             // The bridge hangs up when the caller has.
-            let _ = stream.get_ref().write_all(&[head, &vec![b'x'; 1 << 20][..]].concat());
+            let _ = stream.get_ref().write_all(&[head, &vec![b'x'; 1 << 19][..]].concat());
             let _ = stream.get_ref().shutdown(std::net::Shutdown::Both);
         }
         _ => stream.get_ref().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap(),
@@ -51,21 +51,20 @@ fn attack(how: &[&str]) {
     let ends = Ends::to(&[target, target].map(|target| format!("http://{target}")));
     let (send, receive) = ends.start();
     let other = ends.mapping(1);
-    get(other, "/fine").assert_ok("ok");
+    get(other, "/").assert_ok("ok");
     let before = (send.descriptors(), receive.descriptors());
 
-    let path = if how.contains(&"POST") { "/POST" } else { "/" };
     let mut attacker = Attacker::start(how, &format!("http://{}{path}", ends.mapped()));
     let (mut answered, mut slowest, mut most) = (0, Duration::ZERO, 0);
     while attacker.is_running() {
         let asked = Instant::now();
-        get(other, "/fine").assert_ok("ok");
+        get(other, "/").assert_ok("ok");
         slowest = slowest.max(asked.elapsed());
         answered += 1;
         most = most.max(connections(&ends));
     }
     println!("{how:?}: {most} connections; {answered} answers, slowest {slowest:.1?}");
-    assert!(most > CONNECTIONS / 2, "the attack had {most} connections");
+    assert!(most > CONNECTIONS / 4, "the attack had {most} connections");
     assert!(answered > 20, "{answered} answers in ten seconds");
 
     until(&format!("as few descriptors as before: {before:?}"), || {
