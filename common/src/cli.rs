@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::telemetry::LogArgs;
+use crate::tunnel::LivenessArgs;
 
 /// The flags that both binaries have.
 #[derive(Clone, Debug, clap::Args)]
@@ -36,6 +37,10 @@ pub struct BaseArgs {
     /// What to log, and how.
     #[command(flatten)]
     pub log: LogArgs,
+
+    /// How soon a lost tunnel is noticed.
+    #[command(flatten)]
+    pub liveness: LivenessArgs,
 }
 
 /// What a command line asks for.

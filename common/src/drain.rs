@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Spawns tasks on the current thread and ends them in two steps: asked, then forced.
+/// Spawns tasks on the current thread and ends them in steps: perhaps warned, asked, then forced.
 ///
 /// Clones share one drain. Tasks run on the thread that spawned them, so they need not be `Send`.
 #[derive(Clone, Debug, Default)]
 pub struct Drain {
+    warned: CancellationToken,
     asked: CancellationToken,
     forced: CancellationToken,
     tasks: TaskTracker,
@@ -26,6 +27,7 @@ impl Drain {
     /// child's tasks only if one of its own tasks does.
     pub fn child(&self) -> Self {
         Self {
+            warned: self.warned.child_token(),
             asked: self.asked.child_token(),
             forced: self.forced.child_token(),
             tasks: TaskTracker::new(),
@@ -52,6 +54,16 @@ impl Drain {
     /// Whether [`asked`](Self::asked) has resolved.
     pub fn is_asked(&self) -> bool {
         self.asked.is_cancelled()
+    }
+
+    /// Lets all tasks know that they will be asked to finish, so that they can say so to others.
+    pub fn warn(&self) {
+        self.warned.cancel();
+    }
+
+    /// Whether the end is near: warned of, or asked for.
+    pub fn is_warned(&self) -> bool {
+        self.warned.is_cancelled() || self.is_asked()
     }
 
     /// Asks all tasks to finish, without waiting for them.

@@ -14,12 +14,13 @@ use tunnel_common::drain::Drain;
 use tunnel_common::process::{self, Process};
 use tunnel_common::telemetry::Telemetry;
 use tunnel_common::tunnel::ssh::Terms;
-use tunnel_common::tunnel::{Connector, GrpcConnector, Hello, Limits, TunnelScheme, TunnelUrl};
+use tunnel_common::tunnel::{Connector, GrpcConnector, Hello, TunnelScheme, TunnelUrl};
 
 use crate::args::ServeArgs;
 use crate::dialler::Dialler;
 use crate::entrance::Entrance;
 use crate::forward::Forward;
+use crate::health::Probes;
 use crate::metrics::Metrics;
 use crate::sessions::Sessions;
 use crate::tunnel::ssh::SshConnector;
@@ -34,7 +35,7 @@ pub struct App {
     sessions: Rc<Sessions>,
     entrance: Option<SocketAddr>,
     metrics: Metrics,
-    connections: u32,
+    connections: usize,
     /// Tunnels, callers of the entrance, and their requests.
     peers: Drain,
     /// Connections to targets, which the requests need to the end.
@@ -45,7 +46,7 @@ pub struct App {
 impl App {
     /// Reads config and keys and opens the entrance; fails on the first that cannot be had.
     pub async fn build(args: &ServeArgs) -> anyhow::Result<Self> {
-        let mut app = Self::without_tunnels(args).await?;
+        let app = Self::without_tunnels(args).await?;
         for url in &args.tunnel {
             let keys = args.keys.as_deref().context("--tunnel needs --keys")?;
             app.dial(url, keys).with_context(|| format!("--tunnel {url}"))?;
@@ -64,29 +65,30 @@ impl App {
             software: concat!("isthmus/", env!("CARGO_PKG_VERSION")).to_owned(),
             ..Hello::default()
         };
-        let forward = Rc::new(Forward::new(
-            process.config.clone(),
-            Upstreams::new(targets.clone()),
-            metrics.clone(),
-        ));
+        let upstreams = Rc::new(Upstreams::new(targets.clone()));
+        let forward =
+            Rc::new(Forward::new(process.config.clone(), Rc::clone(&upstreams), metrics.clone()));
         // Behind the entrance alone, it is up to others whether a tunnel comes.
         let gate = (!args.tunnel.is_empty()).then(|| process.ready.gate("tunnel"));
         let sessions = Rc::new(Sessions::new(
             Rc::clone(&forward),
-            Limits::default(),
+            args.base.liveness.into(),
             hello,
             gate,
             metrics.clone(),
             peers.clone(),
         ));
         sessions.announce(&process.config.borrow());
+        let (config, unwell) = (process.config.clone(), metrics.unwell.clone());
+        let probes = Probes::new(config, upstreams, Rc::clone(&sessions), unwell, peers.clone());
+        peers.spawn(probes.run());
         let grace = args.base.drain_timeout;
         let mut app = Self {
             process,
             sessions,
             entrance: None,
             metrics,
-            connections: 0,
+            connections: usize::from(args.connections),
             peers,
             targets,
             grace,
@@ -97,9 +99,8 @@ impl App {
         Ok(app)
     }
 
-    /// Keeps a tunnel up through `connector` too.
-    pub fn dial_through(&mut self, connector: impl Connector) {
-        self.connections += 1;
+    /// Keeps tunnels up through `connector` too.
+    pub fn dial_through(&self, connector: impl Connector) {
         let dialler = Dialler::new(
             connector,
             self.connections,
@@ -132,7 +133,7 @@ impl App {
 
     /// Serves until `stop`; then asks the peers for no more requests and finishes those in flight.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { process, sessions, peers, targets, grace, .. } = self;
+        let Self { process, sessions, metrics, peers, targets, grace, .. } = self;
         process.start.open();
         tokio::select! {
             () = follow(process.config.clone(), sessions) => {}
@@ -141,7 +142,8 @@ impl App {
         process.ready.drain();
         let cut = peers.finish(grace).await;
         if cut > 0 {
-            tracing::warn!(tasks = cut, "not all requests ended in time");
+            metrics.cut.inc_by(cut as u64);
+            tracing::warn!(requests = cut, "not all requests were served to the end in time");
         }
         targets.finish(TARGETS_END).await;
         process.stop();
@@ -162,7 +164,7 @@ impl App {
         Ok(())
     }
 
-    fn dial(&mut self, url: &TunnelUrl, keys: &Path) -> anyhow::Result<()> {
+    fn dial(&self, url: &TunnelUrl, keys: &Path) -> anyhow::Result<()> {
         match url.scheme {
             TunnelScheme::Grpc => {
                 let connector = GrpcConnector::new(url.to_string().parse()?, keys, &self.peers)?;

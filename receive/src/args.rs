@@ -49,6 +49,11 @@ pub struct ServeArgs {
     )]
     pub tunnel: Vec<TunnelUrl>,
 
+    /// How many tunnels to keep up to each tunnel-send behind each --tunnel.
+    #[arg(long, value_name = "COUNT", env = "ISTHMUS_CONNECTIONS", default_value_t = 1,
+          value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub connections: u8,
+
     /// The plain entrance, for requests that bring the header X-Proxy-Condition themselves;
     /// closed unless given. Whoever reaches it may choose any mapping.
     #[arg(long, value_name = "ADDRESS:PORT", env = "ISTHMUS_LISTEN")]

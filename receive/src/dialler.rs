@@ -1,61 +1,151 @@
-//! Keeps one tunnel up: dials, serves, and dials again.
+//! Keeps tunnels up to every `tunnel-send` behind one URL.
+//!
+//! Behind a load balancer, one URL leads to any replica. The first that answers names its siblings,
+//! and this end dials on until it has met each: a connection too many is closed again, and the next
+//! try waits a little longer.
 
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, sleep};
+use tunnel_common::backoff::{Backoff, BackoffConfig};
 use tunnel_common::drain::Drain;
 use tunnel_common::retry::Retry;
-use tunnel_common::tunnel::Connector;
+use tunnel_common::tunnel::{Connector, Peer, Session};
 
 use crate::metrics::Metrics;
 use crate::sessions::Sessions;
 
-/// Keeps one tunnel up through `connector`.
+/// How long to wait after a connection that was one too many. Three replicas behind a balancer that
+/// chooses at random take five dials on average, which is well under a second.
+const SURPLUS: BackoffConfig = BackoffConfig {
+    base: Duration::from_millis(20),
+    cap: Duration::from_secs(5),
+    settled: Duration::MAX,
+};
+
+/// Keeps the tunnels through one connector up.
 pub struct Dialler<C> {
     connector: C,
-    connection: u32,
+    /// How many tunnels each `tunnel-send` gets.
+    connections: usize,
+    live: Rc<RefCell<Vec<Session>>>,
+    /// How long the tunnel lived that ended last, until that was taken note of.
+    ended: Rc<Cell<Option<Duration>>>,
     sessions: Rc<Sessions>,
     metrics: Metrics,
     drain: Drain,
 }
 
 impl<C: Connector> Dialler<C> {
-    /// `connection` numbers the tunnels of this process.
+    /// Will keep `connections` tunnels up to each `tunnel-send` that is found.
     pub fn new(
         connector: C,
-        connection: u32,
+        connections: usize,
         sessions: Rc<Sessions>,
         metrics: Metrics,
         drain: Drain,
     ) -> Self {
-        Self { connector, connection, sessions, metrics, drain }
+        let (live, ended) = (Rc::default(), Rc::default());
+        Self { connector, connections, live, ended, sessions, metrics, drain }
     }
 
-    /// Runs until the drain is asked and the last session has ended.
+    /// Dials until the drain is asked. The tunnels that are up then are left to themselves.
     pub async fn run(self) {
         let mut retry = Retry::new("dialling the other cluster");
+        let mut surplus = Backoff::new(SURPLUS);
         loop {
-            let dialled = tokio::select! {
+            tokio::select! {
                 () = self.drain.asked() => return,
-                dialled = self.connector.connect() => dialled,
-            };
-            let pause = match dialled {
-                Ok((io, peer)) => {
-                    retry.worked();
-                    let (begun, name) = (Instant::now(), peer.to_string());
-                    let end = self.sessions.serve(io, peer, self.connection).await;
-                    tracing::info!(peer = name, reason = %end, "tunnel ended");
-                    retry.ended(begun.elapsed())
-                }
-                Err(error) => {
-                    self.metrics.dials_failed.inc();
-                    retry.failed(&error.to_string())
-                }
+                () = self.lacking() => {}
+            }
+            let pause = match self.ended.take() {
+                Some(lived) => retry.ended(lived),
+                None => self.dial(&mut retry, &mut surplus).await,
             };
             tokio::select! {
                 () = self.drain.asked() => return,
-                () = tokio::time::sleep(pause) => {}
+                () = sleep(pause) => {}
             }
         }
+    }
+
+    /// Resolves while a `tunnel-send` that is known of has too few tunnels, or none is known.
+    async fn lacking(&self) {
+        loop {
+            let changed = self.sessions.changed();
+            if self.ended.get().is_some() || self.lacks() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn lacks(&self) -> bool {
+        let hellos: Vec<_> = self.live.borrow().iter().filter_map(Session::hello).collect();
+        let instances: BTreeSet<_> = hellos
+            .iter()
+            .flat_map(|hello| std::iter::once(&hello.instance).chain(&hello.siblings))
+            .collect();
+        let count =
+            |instance: &str| hellos.iter().filter(|hello| hello.instance == instance).count();
+        hellos.is_empty() || instances.into_iter().any(|name| count(name) < self.connections)
+    }
+
+    /// One try. Returns how long to wait before the next.
+    async fn dial(&self, retry: &mut Retry, surplus: &mut Backoff) -> Duration {
+        let dialled = tokio::select! {
+            () = self.drain.asked() => return Duration::ZERO,
+            dialled = self.connector.connect() => dialled,
+        };
+        let session = match dialled {
+            Ok((io, peer)) => self.begin(io, peer),
+            Err(error) => {
+                self.metrics.dials_failed.inc();
+                return retry.failed(&error.to_string());
+            }
+        };
+        retry.worked();
+        self.sessions.met(&session).await;
+        if self.is_surplus(&session) {
+            session.close("there are enough tunnels to this instance");
+            return surplus.after(Duration::ZERO);
+        }
+        session.join();
+        *surplus = Backoff::new(SURPLUS);
+        Duration::ZERO
+    }
+
+    fn is_surplus(&self, session: &Session) -> bool {
+        let instance = |session: &Session| session.hello().map(|hello| hello.instance);
+        if session.end().is_some() || instance(session).is_none() {
+            return false;
+        }
+        let same = |other: &&Session| instance(other) == instance(session);
+        self.live.borrow().iter().filter(same).count() > self.connections
+    }
+
+    /// Serves a tunnel, beside the others, until it ends.
+    fn begin<Io>(&self, io: Io, peer: Peer) -> Session
+    where
+        Io: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let number = self.sessions.free_number();
+        let session = self.sessions.start(io, peer, number, true);
+        self.live.borrow_mut().push(session.clone());
+        let (live, ended) = (Rc::clone(&self.live), Rc::clone(&self.ended));
+        let (sessions, served) = (Rc::clone(&self.sessions), session.clone());
+        self.drain.spawn(async move {
+            let begun = Instant::now();
+            let end = sessions.serve(&served).await;
+            tracing::info!(peer = %served.peer(), reason = %end, "tunnel ended");
+            live.borrow_mut().retain(|session| *session != served);
+            ended.set(Some(begun.elapsed()));
+            sessions.release_number(number);
+        });
+        session
     }
 }

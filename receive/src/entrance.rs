@@ -46,21 +46,22 @@ impl Entrance {
 
     /// Serves until the drain is asked.
     pub async fn serve(self) {
-        let mut connections = 0;
         loop {
             let (stream, peer) = tokio::select! {
                 () = self.drain.asked() => return,
                 accepted = edge::accept(&self.listener, "entrance") => accepted,
             };
-            connections += 1;
             let (forward, sessions) = (Rc::clone(&self.forward), Rc::clone(&self.sessions));
             let drain = self.drain.clone();
             self.drain.spawn(async move {
                 match timeout(FIRST_BYTE, is_tunnel(&stream)).await {
                     Ok(Ok(true)) => {
                         let peer = Peer { address: peer.to_string(), names: Vec::new() };
-                        let end = sessions.serve(stream, peer.clone(), connections).await;
-                        tracing::info!(%peer, reason = %end, "tunnel ended");
+                        let number = sessions.free_number();
+                        let session = sessions.start(stream, peer, number, false);
+                        let end = sessions.serve(&session).await;
+                        tracing::info!(peer = %session.peer(), reason = %end, "tunnel ended");
+                        sessions.release_number(number);
                     }
                     Ok(Ok(false)) => {
                         let call = |request| Rc::clone(&forward).call(peer, request);

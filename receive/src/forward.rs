@@ -34,7 +34,7 @@ pub type ForwardAnswer = Answer<ReplyBody, Switched>;
 /// Forwards requests to their targets.
 pub struct Forward {
     config: watch::Receiver<Arc<Config>>,
-    upstreams: Upstreams,
+    upstreams: Rc<Upstreams>,
     metrics: Metrics,
 }
 
@@ -42,7 +42,7 @@ impl Forward {
     /// Looks conditions up in the newest `config`.
     pub fn new(
         config: watch::Receiver<Arc<Config>>,
-        upstreams: Upstreams,
+        upstreams: Rc<Upstreams>,
         metrics: Metrics,
     ) -> Self {
         Self { config, upstreams, metrics }

@@ -8,6 +8,7 @@ pub mod args;
 pub mod dialler;
 pub mod entrance;
 pub mod forward;
+pub mod health;
 pub mod metrics;
 pub mod sessions;
 pub mod tunnel;

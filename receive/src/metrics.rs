@@ -16,6 +16,10 @@ pub struct Metrics {
     pub sessions_begun: Counter,
     /// Dials that failed since the start.
     pub dials_failed: Counter,
+    /// Mappings whose target does not answer its probes now.
+    pub unwell: Gauge,
+    /// Tunnels and requests that the end of this process broke off.
+    pub cut: Counter,
     requests: Family<RequestLabels, Counter>,
     errors: Family<ErrorLabels, Counter>,
 }
@@ -38,6 +42,8 @@ impl Metrics {
         to.register("sessions", "Tunnels that are up", self.sessions.clone());
         to.register("sessions_begun", "Tunnels that have come up", self.sessions_begun.clone());
         to.register("dials_failed", "Dials that failed", self.dials_failed.clone());
+        to.register("targets_unwell", "Mappings whose probes fail", self.unwell.clone());
+        to.register("cut", "What the drain's end broke off", self.cut.clone());
         to.register("requests", "Requests answered, by class of status", self.requests.clone());
         to.register("errors", "Requests that the bridge answered itself", self.errors.clone());
     }

@@ -1,5 +1,6 @@
 //! `tunnel-send` as a whole: built and bound first, then run until it is told to stop.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,13 +17,13 @@ use tunnel_common::process::{self, Process};
 use tunnel_common::ready::Gate;
 use tunnel_common::telemetry::Telemetry;
 use tunnel_common::tunnel::ssh::Terms;
-use tunnel_common::tunnel::{Acceptor, Hello, Limits, TunnelScheme, TunnelUrl};
+use tunnel_common::tunnel::{Acceptor, Hello, TunnelScheme, TunnelUrl};
 
 use crate::args::ServeArgs;
 use crate::forward::Forward;
 use crate::listeners::{ListenError, Listeners};
 use crate::metrics::Metrics;
-use crate::sessions::Sessions;
+use crate::sessions::{Sessions, Siblings, look_up};
 use crate::tunnel::entry::EntryAcceptor;
 use crate::tunnel::grpc::GrpcAcceptor;
 use crate::tunnel::ssh::SshAcceptor;
@@ -38,12 +39,15 @@ pub struct App {
     process: Process,
     sessions: Rc<Sessions>,
     listeners: Listeners,
+    metrics: Metrics,
     tunnels: Vec<SocketAddr>,
     /// The callers' side: listeners and their connections, ended first.
     callers: Drain,
     /// The tunnels' side, which the callers' requests need to the end.
     peers: Drain,
     grace: Duration,
+    /// How long callers are still accepted when the end was asked for.
+    delay: Duration,
 }
 
 impl App {
@@ -56,6 +60,11 @@ impl App {
         }
         for url in &args.tunnel_entry {
             app.accept_from(EntryAcceptor::new(url));
+        }
+        if let (Some(place), Some(keys)) = (&args.siblings, &args.keys) {
+            let (found, addresses) = watch::channel(BTreeSet::new());
+            app.peers.spawn(look_up(place.clone(), found));
+            app.connect_to(addresses, keys);
         }
         Ok(app)
     }
@@ -71,18 +80,19 @@ impl App {
             ..Hello::default()
         };
         let sessions = Rc::new(Sessions::new(
-            Limits::default(),
+            args.base.liveness.into(),
             hello,
             args.connect_wait,
             metrics.clone(),
             peers.clone(),
+            callers.clone(),
         ));
         let forward = Forward::new(Rc::clone(&sessions), metrics.clone(), args.max_requests);
         let grace = args.base.drain_timeout;
         let mut listeners = Listeners::new(
             args.bind,
             Rc::new(forward),
-            metrics,
+            metrics.clone(),
             args.limits,
             callers.clone(),
             grace,
@@ -92,7 +102,8 @@ impl App {
             anyhow!("{}; end what holds the port, or change the mapping", join(&errors))
         })?;
         sessions.announce(&config);
-        Ok(Self { process, sessions, listeners, tunnels: Vec::new(), callers, peers, grace })
+        let (tunnels, delay) = (Vec::new(), args.drain_delay.min(grace));
+        Ok(Self { process, sessions, listeners, metrics, tunnels, callers, peers, grace, delay })
     }
 
     /// Takes tunnels from `acceptor` too.
@@ -106,6 +117,13 @@ impl App {
                 }
             }
         });
+    }
+
+    /// Keeps connected to the siblings at `addresses`; this process itself may be among them.
+    pub fn connect_to(&self, addresses: watch::Receiver<BTreeSet<SocketAddr>>, keys: &Path) {
+        let (sessions, drain) = (Rc::clone(&self.sessions), self.peers.clone());
+        let siblings = Siblings::new(sessions, keys.to_owned(), addresses, drain);
+        self.peers.spawn(siblings.run());
     }
 
     /// Where tunnels are accepted, in the order of `--tunnel`.
@@ -131,22 +149,31 @@ impl App {
     /// Serves until `stop`; then takes no new connections, waits for the requests in flight, and
     /// says goodbye to the tunnels.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { process, sessions, listeners, callers, peers, grace, tunnels } = self;
+        let Self { process, sessions, listeners, metrics, tunnels, callers, peers, grace, delay } =
+            self;
         for address in tunnels {
             tracing::info!(%address, "waiting for tunnels");
         }
         let gate = process.ready.gate("listeners");
         gate.open();
         process.start.open();
+        peers.spawn(Rc::clone(&sessions).watch_drift(process.ready.clone()));
         let follow = follow(listeners, process.config.clone(), Rc::clone(&sessions), gate);
+        let leave = async {
+            stop.await;
+            process.ready.drain();
+            sessions.drain_siblings();
+            callers.warn();
+            tokio::time::sleep(delay).await;
+        };
         tokio::select! {
             () = follow => {}
-            () = stop => {}
+            () = leave => {}
         }
-        process.ready.drain();
-        let cut = callers.finish(grace).await;
+        let cut = callers.finish(grace - delay).await;
         if cut > 0 {
-            tracing::warn!(tasks = cut, "not all requests ended in time");
+            metrics.cut.inc_by(cut as u64);
+            tracing::warn!(connections = cut, "not all callers were served to the end in time");
         }
         sessions.close();
         peers.finish(GOODBYE).await;

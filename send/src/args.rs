@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use tunnel_common::cli::BaseArgs;
 use tunnel_common::edge::Limits;
-use tunnel_common::tunnel::TunnelUrl;
+use tunnel_common::tunnel::{HostPort, TunnelUrl};
 
 use crate::tunnel::entry::EntryUrl;
 
@@ -82,6 +82,12 @@ pub struct ServeArgs {
     #[arg(long, value_name = "URL", env = "ISTHMUS_TUNNEL_ENTRY", value_delimiter = ',')]
     pub tunnel_entry: Vec<EntryUrl>,
 
+    /// Where the other replicas of tunnel-send take grpc:// tunnels, as HOST:PORT, for a name that
+    /// has the addresses of all (a headless Service). A replica without a tunnel to the cluster
+    /// that a request is for passes it on to one that has.
+    #[arg(long, value_name = "HOST:PORT", env = "ISTHMUS_SIBLINGS", requires = "keys")]
+    pub siblings: Option<HostPort>,
+
     /// The address that the mappings' ports are opened on.
     #[arg(long, value_name = "ADDRESS", env = "ISTHMUS_BIND", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
     pub bind: IpAddr,
@@ -90,6 +96,12 @@ pub struct ServeArgs {
     #[arg(long, value_name = "DURATION", env = "ISTHMUS_CONNECT_WAIT", default_value = "5s",
           value_parser = humantime::parse_duration)]
     pub connect_wait: Duration,
+
+    /// How long callers are still accepted after SIGTERM, for whoever sends them here to learn of
+    /// it; part of --drain-timeout. Answers tell them meanwhile to connect anew.
+    #[arg(long, value_name = "DURATION", env = "ISTHMUS_DRAIN_DELAY", default_value = "0s",
+          value_parser = humantime::parse_duration)]
+    pub drain_delay: Duration,
 
     /// What callers may use at most.
     #[command(flatten)]

@@ -1,17 +1,20 @@
 //! One request on one session: its body goes out beside the answer, which may come before it ends.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body::Body;
 use tokio::time::timeout;
-use tunnel_common::condition::Condition;
+use tunnel_common::config::Route;
 use tunnel_common::drain::Drain;
 use tunnel_common::error::ProxyError;
-use tunnel_common::http1::{Answer, Informer};
-use tunnel_common::tunnel::{Duplex, EncodedHead, RecvHalf, SendHalf, StreamError};
+use tunnel_common::http1::Answer;
+use tunnel_common::tunnel::{Duplex, EncodedHead, RecvHalf, ResetCode, SendHalf, StreamError};
+
+use crate::upload::Upload;
 
 /// How long a body that its target has not asked for is held back (RFC 9110 §10.1.1 leaves the time
 /// to the client; this is curl's).
@@ -20,24 +23,22 @@ const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 /// A request on its way into the tunnel: what must be kept to send it again.
 pub struct Outgoing<B> {
     /// The mapping that it is for.
-    pub condition: Condition,
+    pub route: Arc<Route>,
     /// Its head, stamped.
     pub head: EncodedHead,
-    /// Its body, until it was begun to be sent.
-    pub body: Option<B>,
-    /// It has no body.
-    pub bodiless: bool,
+    /// Its body.
+    pub upload: Upload<B>,
     /// Its method may be repeated (RFC 9110 §9.2.2).
     pub idempotent: bool,
     /// It offers to switch protocols: its stream stays open both ways until the answer is known.
     pub upgrade: bool,
-    /// The way for informational responses.
-    pub informer: Option<Informer>,
+    /// Its caller waits to be asked for the body, with a 100.
+    pub expects_continue: bool,
 }
 
 impl<B> Outgoing<B>
 where
-    B: Body<Data = Bytes> + 'static,
+    B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     /// Sends the body and waits for the answer, on a stream that was opened with the head.
@@ -45,14 +46,15 @@ where
         &mut self,
         send: SendHalf,
         mut recv: RecvHalf,
+        inform: &dyn Fn(&Response<()>),
         drain: &Drain,
     ) -> Result<Answer<RecvHalf, Duplex>, StreamError> {
         let mut way = Some(send);
-        if !self.informer.as_ref().is_some_and(Informer::expects_continue) {
+        if !self.expects_continue {
             self.begin_body(&mut way, drain);
         }
         let head = loop {
-            let holds_back = !self.bodiless && way.is_some();
+            let holds_back = !self.upload.is_empty() && way.is_some();
             let head = match holds_back {
                 true => timeout(CONTINUE_WAIT, recv.response()).await,
                 false => Ok(recv.response().await),
@@ -66,7 +68,7 @@ where
             {
                 break head;
             }
-            self.inform(&head);
+            inform(&head);
             if head.status() == StatusCode::CONTINUE {
                 self.begin_body(&mut way, drain);
             }
@@ -79,26 +81,21 @@ where
     /// Whether the request may be sent again after `error`: the peer has provably not begun with it,
     /// or its method allows it; and nothing of its body is gone.
     pub(crate) fn may_repeat(&self, error: &StreamError) -> bool {
-        let untouched = self.bodiless || self.body.is_some();
-        let lost = matches!(error, StreamError::TunnelLost { .. });
-        untouched && (error.is_not_begun() || (self.idempotent && lost))
+        // Another leg may have lost its tunnel, which a sibling says so.
+        let lost =
+            matches!(error, StreamError::TunnelLost { .. } | StreamError::Reset(ResetCode::Failed));
+        self.upload.is_untouched() && (error.is_not_begun() || (self.idempotent && lost))
     }
 
     fn begin_body(&mut self, way: &mut Option<SendHalf>, drain: &Drain) {
-        if self.bodiless {
+        if self.upload.is_empty() {
             return;
         }
-        if let (Some(send), Some(body)) = (way.take(), self.body.take()) {
+        if let (Some(send), Some(body)) = (way.take(), self.upload.take()) {
             drain.spawn(async move {
                 // The stream tells the reader of the answer what happened.
                 let _ = send.send_body(body).await;
             });
-        }
-    }
-
-    fn inform(&self, head: &Response<()>) {
-        if let Some(informer) = &self.informer {
-            informer.inform(head);
         }
     }
 }

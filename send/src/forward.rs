@@ -16,12 +16,13 @@ use tunnel_common::config::Route;
 use tunnel_common::edge::{CallerBody, CallerTls};
 use tunnel_common::error::{self, ProxyError};
 use tunnel_common::headers::{self, Downstream, RequestIds};
-use tunnel_common::http1::Answer;
+use tunnel_common::http1::{Answer, Informer};
 use tunnel_common::tunnel::{Duplex, EncodedHead, MAX_HEAD, RecvHalf};
 
 use crate::exchange::Outgoing;
 use crate::metrics::{MappingMetrics, Metrics};
-use crate::sessions::Sessions;
+use crate::sessions::{Reach, Sessions};
+use crate::upload::Upload;
 
 /// The name that this end signs its own replies with.
 pub const NAME: &str = "tunnel-send";
@@ -100,16 +101,29 @@ impl Forward {
         if let Some(protocol) = &upgrade {
             protocol.restore(&mut parts.headers);
         }
+        let informer = body.informer();
+        let expects_continue = informer.as_ref().is_some_and(Informer::expects_continue);
+        let upload = match expects_continue {
+            // To read it would be to ask for it.
+            true => Upload::streamed(body),
+            false => Upload::kept(body).await.map_err(|error| {
+                ProxyError::HttpRequest(format!("the request's body broke off: {error}").into())
+            })?,
+        };
         let request = Outgoing {
-            condition: route.condition.clone(),
+            route,
             head: encode(parts)?,
-            bodiless: body.is_end_stream(),
+            upload,
             idempotent: parts.method.is_idempotent(),
             upgrade: upgrade.is_some(),
-            informer: body.informer(),
-            body: Some(body),
+            expects_continue,
         };
-        self.sessions.send(request).await
+        let inform = |head: &Response<()>| {
+            if let Some(informer) = &informer {
+                informer.inform(head);
+            }
+        };
+        self.sessions.send(request, &inform, Reach::All).await
     }
 }
 

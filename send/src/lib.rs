@@ -11,3 +11,4 @@ pub mod listeners;
 pub mod metrics;
 pub mod sessions;
 pub mod tunnel;
+pub mod upload;

@@ -17,6 +17,14 @@ pub struct Metrics {
     pub sessions_begun: Counter,
     /// Requests that were sent again because the first try had not begun, or was repeatable.
     pub replayed: Counter,
+    /// Requests of siblings that were passed on.
+    pub relayed: Counter,
+    /// Siblings that are connected now.
+    pub siblings: Gauge,
+    /// Tunnels whose other end's config lacks mappings of this one's.
+    pub drifted: Gauge,
+    /// Connections of callers that the end of this process or of their mapping broke off.
+    pub cut: Counter,
     /// Callers' connections that are open now.
     pub connections: Gauge,
     /// Requests in flight now.
@@ -43,6 +51,10 @@ impl Metrics {
         to.register("sessions", "Tunnels that carry requests", self.sessions.clone());
         to.register("sessions_begun", "Tunnels that have come up", self.sessions_begun.clone());
         to.register("requests_replayed", "Requests sent again", self.replayed.clone());
+        to.register("requests_relayed", "Requests passed on for siblings", self.relayed.clone());
+        to.register("siblings", "Other replicas that are connected", self.siblings.clone());
+        to.register("drifted", "Tunnels whose end lacks mappings", self.drifted.clone());
+        to.register("connections_cut", "What a drain's end broke off", self.cut.clone());
         to.register("connections", "Open connections of callers", self.connections.clone());
         to.register("requests_in_flight", "Requests in flight", self.in_flight.clone());
         to.register("requests", "Requests answered, by class of status", self.requests.clone());

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::reader::Spanned;
-use super::route::{HostPolicy, Target};
-use super::value::{Name, Port, Value};
+use super::route::{Health, HostPolicy, Target};
+use super::value::{Cluster, Name, Port, Value};
 
 /// The mappings of an Isthmus bridge, shared by tunnel-send and tunnel-receive.
 #[derive(Deserialize, JsonSchema)]
@@ -52,6 +52,14 @@ pub(super) struct Mapping<'a> {
     /// the port's number.
     #[serde(borrow)]
     pub(super) name: Option<Spanned<'a, Name>>,
+    /// The cluster whose tunnels may carry the requests, by the name that its keys prove; by default
+    /// any.
+    #[serde(borrow)]
+    pub(super) cluster: Option<Spanned<'a, Cluster>>,
+    /// How tunnel-receive finds out whether the service is well: `tcp`, or the path of a GET that
+    /// must be answered with a status below 400, every 5 seconds; by default it does not probe.
+    #[serde(borrow)]
+    pub(super) health: Option<Spanned<'a, Health>>,
     /// Which Host the service sees: `caller` leaves the caller's unchanged, `target` takes host and
     /// port of the URL, anything else is sent as it is.
     #[serde(borrow)]

@@ -29,7 +29,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 pub use self::document::schema;
 pub use self::load::LoadError;
 pub use self::problem::{Problem, Problems};
-pub use self::route::{Downstream, HostPolicy, Route, Scheme, Target, TargetTls};
+pub use self::route::{Downstream, Health, HostPolicy, Route, Scheme, Target, TargetTls};
 use crate::condition::Condition;
 
 /// One snapshot of all mappings.

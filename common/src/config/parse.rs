@@ -93,6 +93,8 @@ impl<'a> Parser<'a> {
         let name = self.name(&fields, &path);
         let target = self.target(at, &fields, &path);
         let reader = &mut self.reader;
+        let cluster = reader.value(fields.cluster.as_ref(), format_args!("{path}.cluster"));
+        let health = reader.value(fields.health.as_ref(), format_args!("{path}.health"));
         let host = reader.value(fields.host.as_ref(), format_args!("{path}.host"));
         let timeout = reader.value(fields.timeout.as_ref(), format_args!("{path}.timeout"));
         let connect_timeout =
@@ -105,7 +107,9 @@ impl<'a> Parser<'a> {
             condition: Condition::from(port),
             port,
             name: name.unwrap_or_else(|| port.to_string()),
+            cluster: cluster.map(|cluster| cluster.0),
             target: target?,
+            health,
             host: host.unwrap_or_default(),
             downstream: downstream.unwrap_or_default(),
             timeout: timeout.unwrap_or(Duration::from_secs(5 * 60)),

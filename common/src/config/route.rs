@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::header::HeaderValue;
-use http::uri::Authority;
+use http::uri::{Authority, PathAndQuery};
 use rustls::pki_types::ServerName;
 
 use crate::condition::Condition;
@@ -18,8 +18,12 @@ pub struct Route {
     pub port: u16,
     /// A label for logs and metrics; the port's number unless set.
     pub name: String,
+    /// The cluster whose tunnels may carry the requests, by the name that it proves; any unless set.
+    pub cluster: Option<String>,
     /// Where `tunnel-receive` sends the request.
     pub target: Target,
+    /// How `tunnel-receive` finds out whether the target is well; it does not unless set.
+    pub health: Option<Health>,
     /// Which `Host` the target sees; [`HostPolicy::Caller`] unless set.
     pub host: HostPolicy,
     /// What concerns the callers of the port.
@@ -28,6 +32,15 @@ pub struct Route {
     pub timeout: Duration,
     /// How long connecting to the target may take, TLS included; 5 seconds unless set.
     pub connect_timeout: Duration,
+}
+
+/// How a target is probed.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Health {
+    /// A GET of this path must be answered with a status below 400.
+    Path(PathAndQuery),
+    /// A TCP connection must come about.
+    Tcp,
 }
 
 /// What concerns the callers of a mapping's port.

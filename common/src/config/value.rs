@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::header::HeaderValue;
-use rustls::pki_types::ServerName;
+use http::uri::PathAndQuery;
+use rustls::pki_types::{DnsName, ServerName};
 use schemars::{Schema, json_schema};
 
-use super::route::HostPolicy;
+use super::route::{Health, HostPolicy};
 use super::scalar::Scalar;
 use super::target;
 
@@ -73,6 +74,39 @@ impl Value for Name {
         written.text().filter(is_label).map(|text| Self(text.into())).ok_or(
             "is not a name: write 1 to 63 of a-z, 0-9 and -, first a letter, last no -".into(),
         )
+    }
+}
+
+/// The name of a cluster: what a certificate can hold as a DNS name.
+pub(super) struct Cluster(pub(super) String);
+
+impl Value for Cluster {
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "minLength": 1, "maxLength": 253, "examples": ["cluster-b"] })
+    }
+
+    fn parse(written: &Scalar<'_>) -> Result<Self, Cow<'static, str>> {
+        let name = written.text().filter(|text| DnsName::try_from(*text).is_ok());
+        name.map(|text| Self(text.to_ascii_lowercase())).ok_or(
+            "is not a cluster: write the name that its keys were made for, letters, digits, - and ."
+                .into(),
+        )
+    }
+}
+
+impl Value for Health {
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^(tcp|/.*)$", "examples": ["/healthz", "tcp"] })
+    }
+
+    fn parse(written: &Scalar<'_>) -> Result<Self, Cow<'static, str>> {
+        let path = |text: &str| PathAndQuery::try_from(text).ok().map(Self::Path);
+        match written.text() {
+            Some("tcp") => Some(Self::Tcp),
+            Some(text) if text.starts_with('/') => path(text),
+            _ => None,
+        }
+        .ok_or("is no probe: write \"tcp\", or a path that begins with /".into())
     }
 }
 

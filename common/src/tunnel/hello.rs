@@ -23,6 +23,17 @@ pub struct Hello {
     pub config: String,
     /// The conditions that the sender's config maps.
     pub conditions: Vec<String>,
+    /// From `tunnel-send`: the instances of its siblings that it is connected to, so that a
+    /// `tunnel-receive` learns of all.
+    pub siblings: Vec<String>,
+    /// From `tunnel-send`: the clusters that it has tunnels to, so that a sibling knows what it can
+    /// relay. A cluster whose transport proves no name is the empty text.
+    pub clusters: Vec<String>,
+    /// From `tunnel-receive`: the conditions whose target does not answer its probes.
+    pub unwell: Vec<String>,
+    /// The sender takes no streams: not yet, as long as it has not decided to keep the tunnel, or no
+    /// more.
+    pub draining: bool,
     /// How many streams the sender takes at a time.
     pub max_streams: u32,
     /// How many bytes of DATA the sender takes on a new stream before it has granted more.
@@ -33,7 +44,7 @@ pub struct Hello {
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Notice {
-    /// The sender is about to leave: open no more streams.
+    /// Whether the sender takes no streams; true when it is about to leave.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub draining: Option<bool>,
     /// The digest of the sender's new config.
@@ -42,13 +53,22 @@ pub struct Notice {
     /// The conditions that the sender's new config maps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conditions: Option<Vec<String>>,
+    /// The siblings that the sender is connected to now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub siblings: Option<Vec<String>>,
+    /// The clusters that the sender has tunnels to now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clusters: Option<Vec<String>>,
+    /// The conditions whose targets do not answer their probes now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unwell: Option<Vec<String>>,
 }
 
 /// The longest text that a peer may say of itself, in bytes; it ends up in logs.
 pub(crate) const MAX_TEXT: usize = 256;
 
-/// More conditions than there are ports make no sense.
-pub(crate) const MAX_CONDITIONS: usize = 65_536;
+/// More conditions than there are ports make no sense, nor does any other list as long.
+pub(crate) const MAX_LIST: usize = 65_536;
 
 impl Hello {
     /// Takes up a new config of this end, and says what a peer is to be told of it.
@@ -65,18 +85,28 @@ impl Hello {
     /// Reads a HELLO. `None` if it is malformed or has texts or lists of an absurd length.
     pub(crate) fn parse(json: &[u8]) -> Option<Self> {
         let hello: Self = serde_json::from_slice(json).ok()?;
-        let Self { instance, cluster, software, config, conditions, .. } = &hello;
+        let Self { instance, cluster, software, config, .. } = &hello;
         let texts = [Some(instance), cluster.as_ref(), Some(software), Some(config)];
-        (are_short(texts) && conditions.len() <= MAX_CONDITIONS).then_some(hello)
+        let lists = [&hello.conditions, &hello.siblings, &hello.clusters, &hello.unwell];
+        (are_short(texts) && lists.iter().all(|list| is_bounded(list))).then_some(hello)
     }
 
     /// Takes over what `notice` says has changed.
-    pub(crate) fn update(&mut self, notice: Notice) {
+    pub fn update(&mut self, notice: Notice) {
         if let Some(config) = notice.config {
             self.config = config;
         }
-        if let Some(conditions) = notice.conditions {
-            self.conditions = conditions;
+        self.draining = notice.draining.unwrap_or(self.draining);
+        let lists = [
+            (notice.conditions, &mut self.conditions),
+            (notice.siblings, &mut self.siblings),
+            (notice.clusters, &mut self.clusters),
+            (notice.unwell, &mut self.unwell),
+        ];
+        for (new, list) in lists {
+            if let Some(new) = new {
+                *list = new;
+            }
         }
     }
 }
@@ -85,9 +115,15 @@ impl Notice {
     /// Reads a NOTICE. `None` if it is malformed or has texts or lists of an absurd length.
     pub(crate) fn parse(json: &[u8]) -> Option<Self> {
         let notice: Self = serde_json::from_slice(json).ok()?;
-        let conditions = notice.conditions.as_ref().map_or(0, Vec::len);
-        (are_short([notice.config.as_ref()]) && conditions <= MAX_CONDITIONS).then_some(notice)
+        let lists = [&notice.conditions, &notice.siblings, &notice.clusters, &notice.unwell];
+        let bounded = lists.into_iter().flatten().all(|list| is_bounded(list));
+        (are_short([notice.config.as_ref()]) && bounded).then_some(notice)
     }
+}
+
+/// What is in a list may end up in logs, too.
+fn is_bounded(list: &[String]) -> bool {
+    list.len() <= MAX_LIST && list.iter().all(|text| text.len() <= MAX_TEXT)
 }
 
 fn are_short<const N: usize>(texts: [Option<&String>; N]) -> bool {

@@ -28,6 +28,27 @@ pub struct Limits {
     pub write_stall: Duration,
 }
 
+/// How soon a lost tunnel is noticed, as flags.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct LivenessArgs {
+    /// How often each end of a tunnel gives a sign of life.
+    #[arg(long, value_name = "DURATION", env = "ISTHMUS_PING_INTERVAL", default_value = "1s",
+          value_parser = humantime::parse_duration)]
+    pub ping_interval: Duration,
+
+    /// How long the other end may be silent before the tunnel is given up and its requests go
+    /// elsewhere; at least twice the interval of its signs.
+    #[arg(long, value_name = "DURATION", env = "ISTHMUS_PEER_TIMEOUT", default_value = "2500ms",
+          value_parser = humantime::parse_duration)]
+    pub peer_timeout: Duration,
+}
+
+impl From<LivenessArgs> for Limits {
+    fn from(args: LivenessArgs) -> Self {
+        Self { ping_interval: args.ping_interval, silence: args.peer_timeout, ..Self::default() }
+    }
+}
+
 impl Limits {
     /// The same, with what frames can say: credit is a u32.
     pub(crate) fn on_the_wire(self) -> Self {

@@ -35,7 +35,7 @@ pub use self::error::{ResetCode, StreamError, TunnelError};
 pub use self::frame::MAX_HEAD;
 pub use self::head::{EncodedHead, HeadTooLarge};
 pub use self::hello::{Hello, Notice};
-pub use self::limits::Limits;
+pub use self::limits::{Limits, LivenessArgs};
 pub use self::session::{Incoming, Session};
 pub use self::stream_half::{RecvHalf, SendBodyError, SendHalf};
 pub use self::transport::{Acceptor, ConnectError, Connector, Peer};

@@ -8,7 +8,7 @@ use super::error::TunnelError;
 ///
 /// The peer may have at most `size` bytes underway or unread. Credit is returned as the reader
 /// takes bytes, half a window at a time. If half a window has arrived since the last grant, and less
-/// than two round trips have passed, the window may be what holds the sender back, so it doubles.
+/// than a round trip has passed, the window may be what holds the sender back, so it doubles.
 /// On a short path that rarely happens; a reader that catches up with old bytes does not count.
 #[derive(Debug)]
 pub(crate) struct Window {
@@ -102,7 +102,7 @@ mod tests {
         let round_trip = Some(Duration::from_millis(100));
         let mut window = Window::new(KIB, start);
         let mut spare = 100 * KIB;
-        let soon = start + Duration::from_millis(150);
+        let soon = start + Duration::from_millis(90);
         window.receive(KIB / 2).unwrap();
         assert_eq!(window.take(KIB / 2, soon, round_trip, 4 * KIB, &mut spare), Some(1536));
         let later = soon + Duration::from_millis(250);

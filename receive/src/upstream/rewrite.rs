@@ -116,6 +116,8 @@ mod tests {
             condition: Condition::from(8050),
             port: 8050,
             name: "8050".to_owned(),
+            cluster: None,
+            health: None,
             target: Target {
                 scheme: config::Scheme::H2c,
                 authority: "target:81".parse().unwrap(),

@@ -69,6 +69,8 @@ impl World {
             condition: Condition::from(8050),
             port: 8050,
             name: "8050".to_owned(),
+            cluster: None,
+            health: None,
             target,
             host: HostPolicy::Caller,
             downstream: tunnel_common::config::Downstream::default(),

@@ -27,6 +27,7 @@ mod commands;
 mod ends;
 mod healing;
 mod mistakes;
+#[allow(dead_code, reason = "each of the test binaries uses a part")]
 mod process;
 mod signals;
 mod slow;

@@ -103,10 +103,24 @@ impl Process {
 
     /// The most memory that it has held so far, in MiB.
     pub fn peak_memory(&self) -> usize {
+        self.status("VmHWM:")
+    }
+
+    /// The memory that it holds, in MiB.
+    pub fn memory(&self) -> usize {
+        self.status("VmRSS:")
+    }
+
+    fn status(&self, name: &str) -> usize {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(path).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() / 1024
+    }
+
+    /// How many files and sockets it has open.
+    pub fn files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 }
 

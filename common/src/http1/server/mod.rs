@@ -40,7 +40,8 @@ pub enum End {
 }
 
 /// Serves the requests of one connection. `refuse` makes the reply to one that is not HTTP/1.1 as
-/// all servers read it. Ends after the request in flight when `drain` is asked.
+/// all servers read it. Ends after the request in
+/// flight when `drain` is asked, and tells the caller with its next answer when it is warned.
 pub async fn serve<S, F, B, Io>(
     stream: Stream,
     service: S,
@@ -83,7 +84,7 @@ where
         match connection.answer(service(request)).await? {
             Answer::Response(response) => {
                 let caller =
-                    Caller { keep_alive: caller.keep_alive && !drain.is_asked(), ..caller };
+                    Caller { keep_alive: caller.keep_alive && !drain.is_warned(), ..caller };
                 if !connection.send(response, &caller).await? {
                     connection.linger().await;
                     return Ok(End::Closed);

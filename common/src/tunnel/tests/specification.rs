@@ -5,7 +5,7 @@ use bytes::{Buf, BytesMut};
 use super::super::connection::{MAX_OUT, MAX_SMALL_FRAMES};
 use super::super::frame::{FrameHeader, HEADER_LEN, MAX_CONTROL, MAX_DATA, MAX_REASON, PREFACE};
 use super::super::head;
-use super::super::hello::{MAX_CONDITIONS, MAX_TEXT};
+use super::super::hello::{MAX_LIST, MAX_TEXT};
 use super::super::stream::MAX_HEADS;
 use super::*;
 
@@ -106,8 +106,15 @@ fn fields_are_as_documented() {
         table("| HELLO |").iter().map(|row| row[0].trim_matches('`').to_owned()).collect();
     documented.sort_unstable();
     assert_eq!(names(&serde_json::to_value(Hello::default()).unwrap()), documented);
-    let notice =
-        Notice { draining: Some(true), config: Some(String::new()), conditions: Some(Vec::new()) };
+    let list = Some(Vec::new());
+    let notice = Notice {
+        draining: Some(true),
+        config: Some(String::new()),
+        conditions: list.clone(),
+        siblings: list.clone(),
+        clusters: list.clone(),
+        unwell: list,
+    };
     for name in names(&serde_json::to_value(notice).unwrap()) {
         assert!(PAGE.contains(&format!("`{name}`")), "{name}");
     }
@@ -122,7 +129,7 @@ fn limits_are_as_documented() {
         ("application lets go of them |", format!("{} |", limits.max_streams)),
         ("heads and trailers included |", format!("{} MiB |", limits.memory >> 20)),
         ("| unread heads of a stream |", format!("{MAX_HEADS} |")),
-        ("| texts in HELLO", format!("{MAX_TEXT} bytes, {MAX_CONDITIONS} conditions |")),
+        ("| texts in HELLO", format!("{MAX_TEXT} bytes, {MAX_LIST} in a list |")),
         ("empty DATA without END |", format!("{MAX_SMALL_FRAMES} between")),
         ("the peer does not read |", format!("{} MiB |", MAX_OUT >> 20)),
         ("| reason of a CLOSE |", format!("{MAX_REASON} bytes |")),

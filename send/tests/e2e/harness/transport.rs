@@ -131,12 +131,12 @@ impl Transport {
     pub async fn receive(self, args: &ReceiveArgs, wires: Vec<Wire>) -> Result<ReceiveApp> {
         match self {
             Self::Memory => {
-                let mut app = ReceiveApp::without_tunnels(args).await?;
+                let app = ReceiveApp::without_tunnels(args).await?;
                 wires.into_iter().for_each(|wire| app.dial_through(wire));
                 Ok(app)
             }
             Self::SshRekey => {
-                let mut app = ReceiveApp::without_tunnels(args).await?;
+                let app = ReceiveApp::without_tunnels(args).await?;
                 let keys = args.keys.as_ref().unwrap();
                 for url in &args.tunnel {
                     let connector = SshConnector::new(url.clone(), keys, REKEY, &Drain::new())?;

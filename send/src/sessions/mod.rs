@@ -1,0 +1,340 @@
+//! The live sessions: which tunnel a request takes, and what happens when that fails.
+
+mod drift;
+mod member;
+mod relay;
+mod siblings;
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+use http_body::Body;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tunnel_common::config::{Config, Route};
+use tunnel_common::drain::Drain;
+use tunnel_common::error::ProxyError;
+use tunnel_common::http1::Answer;
+use tunnel_common::tunnel::{
+    Duplex, Hello, Incoming, Limits, Notice, Peer, RecvHalf, ResetCode, Session, Side, TunnelError,
+};
+
+pub use self::member::Reach;
+use self::member::{Member, admit, displace, is_sibling};
+pub use self::siblings::{Siblings, look_up};
+use crate::exchange::{self, Outgoing};
+use crate::metrics::Metrics;
+
+/// How often a request is tried at most, when no try can have begun it.
+const MAX_TRIES: usize = 4;
+
+/// The set of sessions that carry requests. Several may be up at a time, also of one cluster.
+pub struct Sessions {
+    members: RefCell<Vec<Member>>,
+    /// Told whenever a member comes, goes or changes.
+    changed: Notify,
+    limits: Limits,
+    hello: RefCell<Hello>,
+    connect_wait: Duration,
+    config: RefCell<Arc<Config>>,
+    metrics: Metrics,
+    /// The tunnels.
+    drain: Drain,
+    /// The requests of siblings, which end when those of callers do.
+    relays: Drain,
+}
+
+/// How a session with a sibling ended.
+pub(crate) enum SiblingEnd {
+    /// It was this process itself.
+    IsSelf,
+    /// It was another.
+    Ended,
+}
+
+impl SiblingEnd {
+    pub(crate) fn is_self(&self) -> bool {
+        matches!(self, Self::IsSelf)
+    }
+}
+
+impl Sessions {
+    /// An empty set. `connect_wait` is how long a request waits for a session before it fails. The
+    /// tunnels run in `drain`, the requests of siblings in `relays`.
+    pub fn new(
+        limits: Limits,
+        hello: Hello,
+        connect_wait: Duration,
+        metrics: Metrics,
+        drain: Drain,
+        relays: Drain,
+    ) -> Self {
+        Self {
+            members: RefCell::default(),
+            changed: Notify::new(),
+            limits,
+            hello: RefCell::new(hello),
+            connect_wait,
+            config: RefCell::default(),
+            metrics,
+            drain,
+            relays,
+        }
+    }
+
+    /// Carries requests over `io` until that tunnel ends; where a sibling has dialled, its requests.
+    pub fn add<Io>(self: &Rc<Self>, io: Io, peer: Peer)
+    where
+        Io: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let hello = self.hello.borrow().clone();
+        let session = self.start(io, peer, Side::Send, hello);
+        self.drain.spawn(Rc::clone(self).follow(session));
+    }
+
+    /// The same with a sibling that this end has dialled, until that ends.
+    pub(crate) async fn serve_sibling<Io>(self: &Rc<Self>, io: Io, peer: Peer) -> SiblingEnd
+    where
+        Io: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        // Another number than that of the session which the sibling dials.
+        let hello = Hello { connection: 1, ..self.hello.borrow().clone() };
+        let session = self.start(io, peer, Side::Receive, hello);
+        Rc::clone(self).follow(session.clone()).await;
+        let instance = session.hello().map(|hello| hello.instance);
+        match instance.as_ref() == Some(&self.hello.borrow().instance) {
+            true => SiblingEnd::IsSelf,
+            false => SiblingEnd::Ended,
+        }
+    }
+
+    fn start<Io>(&self, io: Io, peer: Peer, side: Side, hello: Hello) -> Session
+    where
+        Io: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let (session, driver) = Session::start(io, peer, side, self.limits.clone(), hello);
+        self.drain.spawn(async move {
+            driver.await;
+        });
+        session
+    }
+
+    /// How many tunnels carry requests; siblings do not count.
+    pub fn len(&self) -> usize {
+        self.members.borrow().iter().filter(|member| !member.is_sibling()).count()
+    }
+
+    /// Whether no tunnel carries requests.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Requests that are in a tunnel now.
+    pub fn in_flight(&self) -> usize {
+        self.members.borrow().iter().map(|member| member.session.in_flight()).sum()
+    }
+
+    /// Bytes that have come through the tunnels and were not read yet.
+    pub fn buffered(&self) -> usize {
+        self.members.borrow().iter().map(|member| member.session.buffered()).sum()
+    }
+
+    /// Tells all peers, and those to come, what this end's config is now.
+    pub fn announce(&self, config: &Arc<Config>) {
+        self.config.replace(Arc::clone(config));
+        let notice = self.hello.borrow_mut().set_config(config);
+        self.tell(&notice);
+        self.changed.notify_waiters();
+    }
+
+    /// Asks siblings for no more requests. Tunnels still serve this end's own.
+    pub fn drain_siblings(&self) {
+        let members = self.members.borrow();
+        members.iter().filter(|member| member.is_sibling()).for_each(|m| m.session.drain());
+    }
+
+    fn tell(&self, notice: &Notice) {
+        self.members.borrow().iter().for_each(|member| member.session.notify(notice));
+    }
+
+    /// Says goodbye to all peers. For the very end: requests in flight are lost.
+    pub fn close(&self) {
+        self.members.borrow().iter().for_each(|member| member.session.close("shutting down"));
+    }
+
+    /// Sends a request through the session that suits it best, and through another if the first
+    /// has provably not begun with it. Informational responses (1xx) are given to `inform`.
+    pub async fn send<B>(
+        &self,
+        mut request: Outgoing<B>,
+        inform: &dyn Fn(&Response<()>),
+        reach: Reach,
+    ) -> Result<Answer<RecvHalf, Duplex>, ProxyError>
+    where
+        B: Body<Data = Bytes> + Unpin + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let wait = if reach == Reach::All { self.connect_wait } else { Duration::ZERO };
+        let deadline = Instant::now() + wait;
+        for _ in 0..MAX_TRIES {
+            let session = self.pick(&request.route, reach, deadline).await?;
+            let end = request.upload.is_empty() && !request.upgrade;
+            // Nothing was sent: the session ended while the request waited for its turn.
+            let Ok((send, recv)) = session.open(&request.head, end).await else { continue };
+            match request.exchange(send, recv, inform, &self.drain).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) if request.may_repeat(&error) => {
+                    self.metrics.replayed.inc();
+                }
+                Err(error) => return Err(exchange::failure(&error)),
+            }
+        }
+        Err(ProxyError::ConnectionTerminated("every tunnel that was tried"))
+    }
+
+    /// The session that suits the route best; waits for one.
+    async fn pick(
+        &self,
+        route: &Route,
+        reach: Reach,
+        deadline: Instant,
+    ) -> Result<Session, ProxyError> {
+        loop {
+            let changed = self.changed.notified();
+            if let Some(session) = self.best(route, reach) {
+                return Ok(session);
+            }
+            if tokio::time::timeout_at(deadline, changed).await.is_err() {
+                return Err(ProxyError::DestinationUnavailable { waited: self.connect_wait });
+            }
+        }
+    }
+
+    fn best(&self, route: &Route, reach: Reach) -> Option<Session> {
+        let members = self.members.borrow();
+        let ranked = members.iter().filter_map(|m| Some((m.rank(route, reach)?, &m.session)));
+        ranked.min_by_key(|(rank, _)| *rank).map(|(_, session)| session.clone())
+    }
+
+    /// Keeps the session's place in the set up to date, and serves what a sibling sends, until the
+    /// session ends.
+    async fn follow(self: Rc<Self>, session: Session) {
+        let mut seen = 0;
+        loop {
+            tokio::select! {
+                now = session.changed(seen) => seen = now,
+                incoming = session.accept() => if let Ok(incoming) = incoming {
+                    self.accept(&session, incoming);
+                    continue;
+                },
+            }
+            if let Some(end) = session.end() {
+                self.ended(&session, &end);
+                return;
+            }
+            if let Some(hello) = session.hello() {
+                self.update(&session, hello);
+            }
+        }
+    }
+
+    /// Only siblings send requests this way.
+    fn accept(self: &Rc<Self>, session: &Session, incoming: Incoming) {
+        match is_sibling(session.peer()) {
+            true => self.relays.spawn(Rc::clone(self).relay(incoming)),
+            false => incoming.reply.reset(ResetCode::NotBegun),
+        }
+    }
+
+    fn ended(&self, session: &Session, end: &TunnelError) {
+        let was_up = self.remove(session);
+        let (peer, reason) = (session.peer(), end);
+        match end {
+            // Whoever dialled says so, and once.
+            TunnelError::HungUp | TunnelError::Io(_) if !was_up => {
+                tracing::debug!(%peer, %reason, "a tunnel did not come up");
+            }
+            _ if is_sibling(peer) => tracing::info!(%peer, %reason, "sibling left"),
+            _ => tracing::info!(%peer, %reason, "tunnel ended"),
+        }
+    }
+
+    fn update(&self, session: &Session, hello: Hello) {
+        let mut members = self.members.borrow_mut();
+        let member = Member::new(session.clone(), hello);
+        match members.iter_mut().find(|known| known.session == *session) {
+            Some(known) => *known = member,
+            // Its end has not decided yet whether to keep it.
+            None if member.hello().draining => return,
+            None => {
+                if let Err(reason) = self.welcome(&member) {
+                    session.close(&reason);
+                    return;
+                }
+                displace(&mut members, member.hello());
+                members.push(member);
+            }
+        }
+        drop(members);
+        self.recount();
+    }
+
+    /// Whether a session may join the set.
+    fn welcome(&self, member: &Member) -> Result<(), String> {
+        let (peer, hello) = (member.session.peer(), member.hello());
+        if hello.instance == self.hello.borrow().instance {
+            return Err("this is the process itself".to_owned());
+        }
+        if let Err(reason) = admit(peer, hello) {
+            tracing::warn!(%peer, reason, "tunnel refused");
+            return Err(reason);
+        }
+        let (instance, software) = (&hello.instance, &hello.software);
+        if member.is_sibling() {
+            tracing::info!(%peer, instance, software, "sibling is there");
+        } else {
+            self.metrics.sessions_begun.inc();
+            tracing::info!(%peer, instance, software, "tunnel is up");
+        }
+        Ok(())
+    }
+
+    /// Returns whether it was there.
+    fn remove(&self, session: &Session) -> bool {
+        let before = self.members.borrow().len();
+        self.members.borrow_mut().retain(|member| member.session != *session);
+        self.recount();
+        self.members.borrow().len() < before
+    }
+
+    /// Tells everyone of what has changed about the set.
+    fn recount(&self) {
+        let members = self.members.borrow();
+        let (siblings, tunnels): (Vec<_>, Vec<_>) = members.iter().partition(|m| m.is_sibling());
+        self.metrics.sessions.set(tunnels.len() as i64);
+        let siblings: BTreeSet<_> = siblings.iter().map(|m| m.hello().instance.clone()).collect();
+        let clusters: BTreeSet<_> = tunnels.iter().map(|m| m.cluster().to_owned()).collect();
+        drop(members);
+        self.metrics.siblings.set(siblings.len() as i64);
+        let notice = Notice {
+            siblings: Some(siblings.into_iter().collect()),
+            clusters: Some(clusters.into_iter().collect()),
+            ..Notice::default()
+        };
+        let mut hello = self.hello.borrow_mut();
+        let known = (Some(&hello.siblings), Some(&hello.clusters));
+        if known != (notice.siblings.as_ref(), notice.clusters.as_ref()) {
+            hello.update(notice.clone());
+            drop(hello);
+            self.tell(&notice);
+        }
+        self.changed.notify_waiters();
+    }
+}

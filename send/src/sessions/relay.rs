@@ -1,0 +1,91 @@
+//! Requests of a sibling that has no tunnel of its own for them: passed on through one of this
+//! replica's, and through nothing else.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{Response, header};
+use tunnel_common::config::Route;
+use tunnel_common::edge;
+use tunnel_common::error::ProxyError;
+use tunnel_common::headers;
+use tunnel_common::http1::Answer;
+use tunnel_common::switch;
+use tunnel_common::tunnel::{Duplex, EncodedHead, Incoming, RecvHalf, ResetCode, SendHalf};
+
+use super::{Reach, Sessions};
+use crate::exchange::Outgoing;
+use crate::upload::Upload;
+
+impl Sessions {
+    /// Answers a sibling's request; ends early when the sibling no longer waits.
+    pub(super) async fn relay(self: Rc<Self>, incoming: Incoming) {
+        let Incoming { request, mut reply } = incoming;
+        let (mut parts, body) = request.into_parts();
+        // With another config than the sibling's, this replica would have to guess the cluster.
+        let Some(route) = self.route(&mut parts) else { return reply.reset(ResetCode::NotBegun) };
+        let Some(head) = encode(&parts) else { return reply.reset(ResetCode::Failed) };
+        self.metrics.relayed.inc();
+        let upgrade = parts.headers.contains_key(header::UPGRADE);
+        let (upload, kept) = match upgrade {
+            true => (Upload::Empty, Some(body)),
+            false => (Upload::streamed(body), None),
+        };
+        let request = Outgoing {
+            route,
+            head,
+            idempotent: parts.method.is_idempotent(),
+            upload,
+            upgrade,
+            expects_continue: false,
+        };
+        let inform = |head: &Response<()>| {
+            if let Ok(head) = EncodedHead::response(head.status(), head.headers()) {
+                reply.inform(&head);
+            }
+        };
+        let answer = tokio::select! {
+            answer = self.send(request, &inform, Reach::Tunnels) => answer,
+            _ = reply.failed() => return,
+        };
+        // If the stream fails from here on, its other end knows; nobody is left here to be told.
+        match answer {
+            Ok(Answer::Response(response)) => pass_on(response, reply).await,
+            Ok(Answer::Switched(response, duplex)) => {
+                let head = EncodedHead::response(response.status(), response.headers());
+                if let (Ok(head), Some(kept)) = (head, kept)
+                    && reply.send_head(&head, false).await.is_ok()
+                {
+                    let idle = edge::Limits::default().stream_idle_timeout;
+                    switch::join(duplex, Duplex::new(reply, kept), idle).await;
+                }
+            }
+            Err(ProxyError::DestinationUnavailable { .. }) => reply.reset(ResetCode::NotBegun),
+            Err(_) => reply.reset(ResetCode::Failed),
+        }
+    }
+
+    fn route(&self, parts: &mut Parts) -> Option<Arc<Route>> {
+        let condition = headers::take_condition(&mut parts.headers).ok()?;
+        headers::stamp(&mut parts.headers, &condition);
+        self.config.borrow().route(&condition).cloned()
+    }
+}
+
+fn encode(parts: &Parts) -> Option<EncodedHead> {
+    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    EncodedHead::request(&parts.method, target, &parts.headers).ok()
+}
+
+async fn pass_on(response: Response<RecvHalf>, mut reply: SendHalf) {
+    let (parts, body) = response.into_parts();
+    let Ok(head) = EncodedHead::response(parts.status, &parts.headers) else {
+        return reply.reset(ResetCode::Failed);
+    };
+    let end = http_body::Body::is_end_stream(&body);
+    if reply.send_head(&head, end).await.is_ok() && !end {
+        // Both ends of the stream know how it went.
+        let _ = reply.send_body(body).await;
+    }
+}

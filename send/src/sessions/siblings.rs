@@ -1,0 +1,118 @@
+//! The other replicas of this end: found, and kept connected to.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::net::lookup_host;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+use tunnel_common::drain::Drain;
+use tunnel_common::retry::Retry;
+use tunnel_common::tunnel::{Connector, GrpcConnector, HostPort};
+
+use super::Sessions;
+
+/// How often the siblings' name is looked up, and how long that may take.
+const LOOKUP: Duration = Duration::from_secs(1);
+
+/// Keeps a session up to each sibling.
+pub struct Siblings {
+    sessions: Rc<Sessions>,
+    keys: PathBuf,
+    /// Where the siblings are, this process among them.
+    addresses: watch::Receiver<BTreeSet<SocketAddr>>,
+    /// The addresses that are taken care of.
+    kept: RefCell<BTreeSet<SocketAddr>>,
+    drain: Drain,
+}
+
+impl Siblings {
+    /// Will dial all `addresses` with the TLS keys in the folder `keys`.
+    pub fn new(
+        sessions: Rc<Sessions>,
+        keys: PathBuf,
+        addresses: watch::Receiver<BTreeSet<SocketAddr>>,
+        drain: Drain,
+    ) -> Rc<Self> {
+        Rc::new(Self { sessions, keys, addresses, kept: RefCell::default(), drain })
+    }
+
+    /// Runs until the drain is asked.
+    pub async fn run(self: Rc<Self>) {
+        let mut addresses = self.addresses.clone();
+        loop {
+            let found = addresses.borrow_and_update().clone();
+            for address in found {
+                if self.kept.borrow_mut().insert(address) {
+                    self.drain.spawn(Rc::clone(&self).keep(address));
+                }
+            }
+            tokio::select! {
+                () = self.drain.asked() => return,
+                changed = addresses.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// Keeps a session to the sibling at `address` up, as long as there is one.
+    async fn keep(self: Rc<Self>, address: SocketAddr) {
+        let mut retry = Retry::new(format!("dialling the sibling {address}"));
+        let connector = match GrpcConnector::to_sibling(address, &self.keys, &self.drain) {
+            Ok(connector) => connector,
+            Err(error) => return tracing::error!(%address, %error, "siblings cannot be dialled"),
+        };
+        while self.addresses.borrow().contains(&address) {
+            let dialled = tokio::select! {
+                () = self.drain.asked() => return,
+                dialled = connector.connect() => dialled,
+            };
+            let pause = match dialled {
+                Ok((io, peer)) => {
+                    retry.worked();
+                    let begun = Instant::now();
+                    if self.sessions.serve_sibling(io, peer).await.is_self() {
+                        // Kept in `kept`, so that it is not dialled again.
+                        return;
+                    }
+                    retry.ended(begun.elapsed())
+                }
+                Err(error) => retry.failed(&error.to_string()),
+            };
+            tokio::select! {
+                () = self.drain.asked() => return,
+                () = sleep(pause) => {}
+            }
+        }
+        self.kept.borrow_mut().remove(&address);
+    }
+}
+
+/// Looks `place` up again and again, and keeps `addresses` at what it finds.
+pub async fn look_up(place: HostPort, addresses: watch::Sender<BTreeSet<SocketAddr>>) {
+    let mut retry = Retry::new(format!("looking up the siblings' name {}", place.host));
+    while !addresses.is_closed() {
+        match timeout(LOOKUP, lookup_host((place.host.as_str(), place.port))).await {
+            Ok(Ok(found)) => {
+                retry.worked();
+                let found: BTreeSet<_> = found.collect();
+                addresses.send_if_modified(|known| {
+                    let changed = *known != found;
+                    *known = found;
+                    changed
+                });
+            }
+            // The last answer stays: a resolver that is down says nothing about the siblings.
+            Ok(Err(error)) => {
+                retry.failed(&error.to_string());
+            }
+            Err(_) => {
+                retry.failed("no answer from the resolver");
+            }
+        }
+        sleep(LOOKUP).await;
+    }
+}

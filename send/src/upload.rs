@@ -1,0 +1,109 @@
+//! The body of a request: a small one is kept, so that it can be sent again.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame};
+use http_body_util::BodyExt;
+use tokio::time::{Instant, timeout_at};
+
+/// A body that says to be no longer is kept: most API calls, and little beside the stream's credit.
+const KEPT: u64 = 16 * 1024;
+
+/// How long a request may wait for the body that is to be kept; a slower one is passed on as it
+/// comes.
+const KEEP_WAIT: Duration = Duration::from_millis(50);
+
+/// A request's body before it is sent.
+pub enum Upload<B> {
+    /// There is none.
+    Empty,
+    /// All of it, to be sent as often as it takes.
+    Kept(Bytes),
+    /// What has come of it and the rest, to be sent once; `None` when that was done.
+    Streamed(Option<UploadBody<B>>),
+}
+
+impl<B> Upload<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    /// A body that is passed on as it comes.
+    pub fn streamed(body: B) -> Self {
+        match body.is_end_stream() {
+            true => Self::Empty,
+            false => Self::Streamed(Some(UploadBody { begun: Bytes::new(), rest: Some(body) })),
+        }
+    }
+
+    /// A body that is kept if it is small and comes soon. Fails as the body does.
+    pub async fn kept(mut body: B) -> Result<Self, B::Error> {
+        let Some(length @ 1..=KEPT) = body.size_hint().exact() else {
+            return Ok(Self::streamed(body));
+        };
+        let mut begun = BytesMut::with_capacity(length as usize);
+        let deadline = Instant::now() + KEEP_WAIT;
+        while !body.is_end_stream() {
+            let Ok(frame) = timeout_at(deadline, body.frame()).await else {
+                let begun = begun.freeze();
+                return Ok(Self::Streamed(Some(UploadBody { begun, rest: Some(body) })));
+            };
+            match frame.transpose()?.map(Frame::into_data) {
+                Some(Ok(data)) => begun.extend_from_slice(&data),
+                // Trailers after a body of known length are nobody's.
+                Some(Err(_)) => {}
+                None => break,
+            }
+        }
+        Ok(Self::Kept(begun.freeze()))
+    }
+
+    /// There is no body.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
+    }
+
+    /// The whole body is still here.
+    pub(crate) fn is_untouched(&self) -> bool {
+        !matches!(self, Self::Streamed(None))
+    }
+
+    /// The body, as long as it is here.
+    pub(crate) fn take(&mut self) -> Option<UploadBody<B>> {
+        match self {
+            Self::Empty => None,
+            Self::Kept(whole) => Some(UploadBody { begun: whole.clone(), rest: None }),
+            Self::Streamed(body) => body.take(),
+        }
+    }
+}
+
+/// A body on its way into the tunnel.
+pub struct UploadBody<B> {
+    begun: Bytes,
+    rest: Option<B>,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for UploadBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        if !self.begun.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.begun)))));
+        }
+        match &mut self.rest {
+            Some(rest) => Pin::new(rest).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.begun.is_empty() && self.rest.as_ref().is_none_or(Body::is_end_stream)
+    }
+}
