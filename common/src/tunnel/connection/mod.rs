@@ -4,7 +4,7 @@
 //! [`input`] is what the transport calls, [`output`] what the streams' halves call.
 
 #[cfg(any(test, feature = "fuzzing"))]
-pub mod fuzzing;
+pub(super) mod fuzzing;
 mod input;
 mod openers;
 mod output;
