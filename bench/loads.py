@@ -4,6 +4,7 @@ import json
 import os
 import re
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -124,14 +125,90 @@ def stalled_callers(port, count):
     return [request(port, LARGE, buffer=64 << 10) for _ in range(count)]
 
 
-def request(port, path, method="GET", body=b"", length=None, buffer=None):
+def stalled_uploads(port, count):
+    """Connections that send 1 GiB to a target that does not read, as far as that goes."""
+    callers = [request(port, "/stall", method="PUT", length=GIB) for _ in range(count)]
+    fill(callers)
+    return callers
+
+
+def stalled_websockets(port, count):
+    """Upgraded connections on which both sides write and none reads."""
+    upgrade = "Connection: upgrade\r\nUpgrade: websocket\r\n"
+    callers = [request(port, "/", fields=upgrade, buffer=64 << 10) for _ in range(count)]
+    for caller in callers:
+        if not caller.recv(12).endswith(b" 101"):
+            raise OSError("the target does not upgrade")
+    fill(callers)
+    return callers
+
+
+def stalled_streams(port, count):
+    """As many HTTP/2 streams of one connection that have asked for 1 GiB and give no credit."""
+    def frame(kind, flags, stream, payload):
+        return struct.pack("!I", len(payload))[1:] + struct.pack("!BBI", kind, flags, stream) + payload
+
+    def literal(index, text):
+        return bytes([index, len(text)]) + text.encode()
+
+    connection = socket.create_connection(("127.0.0.1", port), 20)
+    # A window of 2 GiB for the connection: what stalls are the streams.
+    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"")
+                       + frame(8, 0, 0, struct.pack("!I", (1 << 31) - 65536)))
+    # Static table: 2 is GET, 6 is http; 4 and 1 name :path and :authority.
+    head = b"\x82\x86" + literal(4, LARGE) + literal(1, f"127.0.0.1:{port}")
+    for number in range(count):
+        connection.sendall(frame(1, 0x5, 2 * number + 1, head))
+    come, wanted = 0, count * 65535
+    while come < wanted:
+        come += len(connection.recv(1 << 20))
+    return [connection]
+
+
+STALLED = {"readers": ("http", stalled_callers), "uploads": ("sink", stalled_uploads),
+           "websockets": ("sink", stalled_websockets), "streams": ("http", stalled_streams)}
+
+
+class Stalled:
+    """Callers of a kind of `STALLED` for the time of a `with`."""
+
+    def __init__(self, kind, peer, count):
+        port, self.open = STALLED[kind]
+        self.port, self.count = getattr(peer, port), count
+
+    def __enter__(self):
+        self.callers = self.open(self.port, self.count)
+
+    def __exit__(self, *_):
+        """With a reset: an orderly end would wait behind what was not read."""
+        for caller in self.callers:
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            caller.close()
+
+
+def fill(connections):
+    """Writes until nothing has gone for a second."""
+    block, quiet = bytes(64 << 10), time.monotonic() + 1
+    for connection in connections:
+        connection.setblocking(False)
+    while time.monotonic() < quiet:
+        for connection in connections:
+            try:
+                connection.send(block)
+                quiet = time.monotonic() + 1
+            except BlockingIOError:
+                pass
+        time.sleep(0.01)
+
+
+def request(port, path, method="GET", body=b"", length=None, buffer=None, fields=""):
     """Opens a connection and sends a request; the body's rest, if `length` is more, is yours."""
     connection = socket.socket()
     if buffer:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
     connection.settimeout(20)
     connection.connect(("127.0.0.1", port))
-    head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+    head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{fields}"
     if method != "GET":
         head += f"Content-Length: {len(body) if length is None else length}\r\n"
     connection.sendall(head.encode() + b"\r\n" + body)

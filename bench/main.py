@@ -12,7 +12,7 @@ import chart
 import loads
 import peers
 import tables
-from processes import WORK, busy_seconds, cpu_seconds, resident_mib
+from processes import WORK, busy_seconds, cpu_seconds, descriptors, resident_mib
 
 OURS_SSH_CIPHER = "aes256-gcm@openssh.com"
 WAN_MILLISECONDS, WAN_MEGABIT = 100, 1000
@@ -30,14 +30,15 @@ def main():
     parser.add_argument("--seconds", type=int, default=2, help="of each load of small requests")
     parser.add_argument("--ssh", action="store_true", help="bulk over SSH, against ssh -R")
     parser.add_argument("--wan", action="store_true", help="bulk over 100 ms each way")
+    parser.add_argument("--stalled", action="store_true", help="small requests beside callers that stall")
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.seconds = 1, 1
-    kind = "ssh" if options.ssh else "wan" if options.wan else "table"
+    kind = next((name for name in ("ssh", "wan", "stalled") if getattr(options, name)), "table")
     out = os.path.abspath(options.out or f"{WORK}/{kind}.md")
     with open(os.path.splitext(out)[0] + ".jsonl", "w") as file:
         run = Run(options, file)
-        text = {"ssh": ssh, "wan": wan, "table": table}[kind](run, options)
+        text = {"ssh": ssh, "wan": wan, "stalled": stalled, "table": table}[kind](run, options)
     text = tables.conditions(run) + text
     write(out, text)
     if kind == "table":
@@ -196,6 +197,44 @@ def wan(run, options):
         for peer in order:
             run.measure(peer, "download", number, lambda: loads.download(peer.http, 15, 4))
     return tables.wan(run, WAN_MEGABIT)
+
+
+def stalled(run, options):
+    """Small requests at a fixed rate, without and with callers that stall."""
+    run.start([peers.isthmus("isthmus-grpc", 7100, "grpc"),
+               peers.isthmus("isthmus-ssh", 7200, "ssh")])
+    for number, order in run.rounds():
+        for kind in loads.STALLED:
+            for peer in order:
+                stall(run, peer, kind, number)
+    return tables.stalled(run, loads.STALLED)
+
+
+def stall(run, peer, kind, number):
+    """One kind of them at a fresh peer: latency, memory of each side, and what is left of them."""
+    peer.stop()
+    peer.start()
+    steady = lambda: loads.steady_gets(
+        peer.http, STEADY_CONNECTIONS, STEADY_PER_SECOND, run.options.seconds)
+    steady()
+    memory = lambda: [resident_mib([root]) for root in peer.roots()]
+
+    def alone():
+        run.measure(peer, f"without {kind}", number, steady)
+
+    def beside():
+        before, held = memory(), descriptors(peer.roots())
+        with loads.Stalled(kind, peer, STALLED):
+            time.sleep(1)
+            run.measure(peer, f"with {kind}", number, steady)
+            grown = [now - then for now, then in zip(memory(), before)]
+        end = time.monotonic() + 10
+        while (left := descriptors(peer.roots()) - held) > 0 and time.monotonic() < end:
+            time.sleep(0.1)
+        run.record(peer, kind, number, send=grown[0], receive=grown[1], left=max(0, left))
+
+    for step in (alone, beside) if number % 2 == 0 else (beside, alone):
+        step()
 
 
 main()

@@ -90,6 +90,11 @@ def resident_mib(roots):
     return total / 1024
 
 
+def descriptors(roots):
+    """How many files and sockets the trees have open."""
+    return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in tree(roots))
+
+
 def busy_seconds():
     """CPU time of the whole machine so far: spent by processes of any namespace, and stolen."""
     fields = [int(field) for field in read("/proc/stat").splitlines()[0].split()[1:]]

@@ -1,6 +1,10 @@
-"""An HTTP/1.1 server that reads request bodies and answers 200: `sink.py PORT`."""
+"""An HTTP/1.1 server that reads request bodies and answers 200: `sink.py PORT`.
+
+It reads no body for `/stall`, and on a connection that was upgraded it writes and does not read.
+"""
 
 import re
+import select
 import socketserver
 import sys
 
@@ -18,6 +22,10 @@ class Upload(socketserver.BaseRequestHandler):
                 held += data
             head, held = held.split(b"\r\n\r\n", 1)
             length = re.search(rb"(?i)^content-length: *(\d+)", head, re.M)
+            if head.startswith(b"PUT /stall "):
+                return self.wait_for_the_end()
+            if re.search(rb"(?i)^upgrade: *websocket", head, re.M):
+                return self.write_to_the_end()
             left = int(length[1]) if length else 0
             held, left = held[left:], left - min(left, len(held))
             while left:
@@ -26,6 +34,20 @@ class Upload(socketserver.BaseRequestHandler):
                     return
                 left -= count
             self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    def wait_for_the_end(self):
+        poll = select.poll()
+        poll.register(self.request, select.POLLRDHUP)
+        poll.poll()
+
+    def write_to_the_end(self):
+        self.request.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n"
+                             b"Upgrade: websocket\r\n\r\n")
+        try:
+            while True:
+                self.request.sendall(bytes(64 << 10))
+        except OSError:
+            pass
 
 
 class Server(socketserver.ThreadingTCPServer):

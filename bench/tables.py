@@ -74,6 +74,25 @@ def wan(run, megabit):
                        lambda r: r["late"] * 8e-6)
 
 
+def stalled(run, kinds):
+    """What callers that stall do to the others, and what they take."""
+    text = ("### 2000 small requests per second beside 32 callers that stall\n\n"
+            "| | stalled | p99 without, ms | p99 with, ms | with / without "
+            "| MiB added to send | to receive | descriptors left |\n" + "|---" * 8 + "|\n")
+    for peer in run.running:
+        for kind in kinds:
+            alone, beside = (of(run, peer.name, f"{word} {kind}") for word in ("without", "with"))
+            p99 = lambda records: number(middle(r["p99"] / 1000 for r in records.values()))
+            ratio = middle(beside[n]["p99"] / alone[n]["p99"] for n in beside
+                           if n in alone and alone[n]["p99"])
+            found = of(run, peer.name, kind).values()
+            most = [number(max((r[key] for r in found), default=None))
+                    for key in ("send", "receive", "left")]
+            texts = [kind, p99(alone), p99(beside), number(ratio), *most]
+            text += f"| `{peer.name}` | {' | '.join(texts)} |\n"
+    return text + "\n"
+
+
 def memory(run):
     """Memory of all processes, and fairness beside bulk."""
     text = "### Memory, MiB resident; small GETs at c=16 beside one download at full speed\n\n"

@@ -110,16 +110,20 @@ impl<C: Connector> Dialler<C> {
         };
         retry.worked();
         self.sessions.met(&session).await;
-        if session.end().is_none() && self.is_surplus(&session) {
+        if self.is_surplus(&session) {
             session.close("there are enough tunnels to this instance");
             return surplus.after(Duration::ZERO);
         }
+        session.join();
         *surplus = Backoff::new(SURPLUS);
         Duration::ZERO
     }
 
     fn is_surplus(&self, session: &Session) -> bool {
         let instance = |session: &Session| session.hello().map(|hello| hello.instance);
+        if session.end().is_some() || instance(session).is_none() {
+            return false;
+        }
         let same = |other: &&Session| instance(other) == instance(session);
         self.live.borrow().iter().filter(same).count() > self.connections
     }
@@ -130,7 +134,7 @@ impl<C: Connector> Dialler<C> {
         Io: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let number = self.sessions.free_number();
-        let session = self.sessions.start(io, peer, number);
+        let session = self.sessions.start(io, peer, number, true);
         self.live.borrow_mut().push(session.clone());
         let (live, ended) = (Rc::clone(&self.live), Rc::clone(&self.ended));
         let (sessions, served) = (Rc::clone(&self.sessions), session.clone());

@@ -58,7 +58,7 @@ impl Entrance {
                     Ok(Ok(true)) => {
                         let peer = Peer { address: peer.to_string(), names: Vec::new() };
                         let number = sessions.free_number();
-                        let session = sessions.start(stream, peer, number);
+                        let session = sessions.start(stream, peer, number, false);
                         let end = sessions.serve(&session).await;
                         tracing::info!(peer = %session.peer(), reason = %end, "tunnel ended");
                         sessions.release_number(number);

@@ -20,6 +20,8 @@ pub struct Sessions {
     forward: Rc<Forward>,
     limits: Limits,
     hello: RefCell<Hello>,
+    /// All that were begun and have not ended.
+    started: RefCell<Vec<Session>>,
     up: RefCell<Vec<Session>>,
     /// The numbers of this process's tunnels.
     numbers: RefCell<BTreeSet<u32>>,
@@ -45,6 +47,7 @@ impl Sessions {
             forward,
             limits,
             hello: RefCell::new(hello),
+            started: RefCell::default(),
             up: RefCell::default(),
             numbers: RefCell::default(),
             changed: Notify::new(),
@@ -54,16 +57,18 @@ impl Sessions {
         }
     }
 
-    /// Begins a session on `io`; it is to be served. `number` is one of this process's tunnels.
-    pub fn start<Io>(&self, io: Io, peer: Peer, number: u32) -> Session
+    /// Begins a session on `io`; it is to be served. `number` is one of this process's tunnels. On
+    /// standby, it carries nothing and does not count before it [joins](Session::join).
+    pub fn start<Io>(&self, io: Io, peer: Peer, number: u32, standby: bool) -> Session
     where
         Io: AsyncRead + AsyncWrite + Unpin + 'static,
     {
-        let hello = Hello { connection: number, ..self.hello.borrow().clone() };
+        let hello = Hello { connection: number, draining: standby, ..self.hello.borrow().clone() };
         let (session, driver) = Session::start(io, peer, Side::Receive, self.limits.clone(), hello);
         self.drain.spawn(async move {
             driver.await;
         });
+        self.started.borrow_mut().push(session.clone());
         session
     }
 
@@ -110,7 +115,11 @@ impl Sessions {
     pub fn set_unwell(&self, unwell: Vec<String>) {
         let notice = Notice { unwell: Some(unwell), ..Notice::default() };
         self.hello.borrow_mut().update(notice.clone());
-        self.up.borrow().iter().for_each(|session| session.notify(&notice));
+        self.tell(&notice);
+    }
+
+    fn tell(&self, notice: &Notice) {
+        self.started.borrow().iter().for_each(|session| session.notify(notice));
     }
 
     /// How many sessions are up.
@@ -136,7 +145,7 @@ impl Sessions {
     /// Tells all peers, and those to come, what this end's config is now.
     pub fn announce(&self, config: &Config) {
         let notice = self.hello.borrow_mut().set_config(config);
-        self.up.borrow().iter().for_each(|session| session.notify(&notice));
+        self.tell(&notice);
     }
 
     async fn follow(&self, session: &Session) -> TunnelError {
@@ -165,7 +174,7 @@ impl Sessions {
     fn up(&self, session: &Session) {
         self.changed.notify_waiters();
         let Some(hello) = session.hello() else { return };
-        if session.end().is_some() || self.up.borrow().contains(session) {
+        if session.is_standby() || session.end().is_some() || self.up.borrow().contains(session) {
             return;
         }
         tracing::info!(
@@ -178,6 +187,7 @@ impl Sessions {
     }
 
     fn down(&self, session: &Session) {
+        self.started.borrow_mut().retain(|started| started != session);
         self.up.borrow_mut().retain(|up| up != session);
         self.count();
         self.changed.notify_waiters();

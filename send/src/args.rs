@@ -28,9 +28,10 @@ pub enum Command {
 /// How to make keys.
 #[derive(Debug, Args)]
 pub struct KeysArgs {
-    /// The folder to make; `DIR/send` and `DIR/receive` are what each end gets.
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
+    /// The folder to make; `DIR/send` and `DIR/receive` are what each end gets, and `DIR/ca` issues
+    /// keys for further clusters.
+    #[arg(long, value_name = "DIR", required_unless_present = "kubernetes")]
+    pub out: Option<PathBuf>,
 
     /// A name or address by which tunnel-receive dials tunnel-send; may be repeated.
     #[arg(long, value_name = "HOST", required = true)]
@@ -39,6 +40,22 @@ pub struct KeysArgs {
     /// The name of the dialling cluster, which its certificate proves.
     #[arg(long, value_name = "NAME", default_value = "cluster-b")]
     pub cluster: String,
+
+    /// Print the Secrets `tunnel-send-keys` and `tunnel-receive-keys` of this namespace as YAML;
+    /// without --out, the keys are written nowhere else.
+    #[arg(long, value_name = "NAMESPACE", num_args = 0..=1, require_equals = true,
+          default_missing_value = "cnp-tunnel", value_parser = parse_namespace)]
+    pub kubernetes: Option<String>,
+}
+
+/// A name as Kubernetes wants it, which is also safe to stand in YAML.
+fn parse_namespace(text: &str) -> Result<String, &'static str> {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let ends = !text.starts_with('-') && !text.ends_with('-');
+    if (1..=63).contains(&text.len()) && ends && text.bytes().all(allowed) {
+        return Ok(text.to_owned());
+    }
+    Err("a namespace has 1 to 63 of a-z, 0-9 and -, which is neither first nor last")
 }
 
 /// The end of the bridge that runs in cluster A: listens on one port per mapping and pushes what
@@ -49,6 +66,7 @@ pub struct KeysArgs {
 #[command(version)]
 #[command(after_help = "Examples:
   tunnel-send keys --out keys --name tunnel.example.com
+  tunnel-send keys --kubernetes --name tunnel.example.com >keys.yaml
   tunnel-send --config config.json --keys keys/send --tunnel grpc://0.0.0.0:9000
   tunnel-send --config config.json --keys keys/send --tunnel ssh://0.0.0.0:2222
   tunnel-send --config config.json --tunnel-entry http://localhost:8079

@@ -12,7 +12,7 @@ use tunnel_common::config::Route;
 use tunnel_common::drain::Drain;
 use tunnel_common::error::ProxyError;
 use tunnel_common::http1::Answer;
-use tunnel_common::tunnel::{Duplex, EncodedHead, RecvHalf, SendHalf, StreamError};
+use tunnel_common::tunnel::{Duplex, EncodedHead, RecvHalf, ResetCode, SendHalf, StreamError};
 
 use crate::upload::Upload;
 
@@ -81,7 +81,9 @@ where
     /// Whether the request may be sent again after `error`: the peer has provably not begun with it,
     /// or its method allows it; and nothing of its body is gone.
     pub(crate) fn may_repeat(&self, error: &StreamError) -> bool {
-        let lost = matches!(error, StreamError::TunnelLost { .. });
+        // Another leg may have lost its tunnel, which a sibling says so.
+        let lost =
+            matches!(error, StreamError::TunnelLost { .. } | StreamError::Reset(ResetCode::Failed));
         self.upload.is_untouched() && (error.is_not_begun() || (self.idempotent && lost))
     }
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use tunnel_common::cli::{self, Invocation};
-use tunnel_common::keys;
+use tunnel_common::keys::{self, Secrets};
 use tunnel_common::telemetry::Telemetry;
 use tunnel_send::app::App;
 use tunnel_send::args::{Command, KeysArgs, ServeArgs};
@@ -17,10 +17,22 @@ fn main() -> ExitCode {
     })
 }
 
-#[expect(clippy::print_stdout, reason = "the command's result")]
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the command's result")]
 fn make_keys(args: &KeysArgs) -> anyhow::Result<()> {
-    let summary = keys::generate(&args.out, &args.name, &args.cluster)?;
-    println!("{summary}");
+    let KeysArgs { out, name, cluster, kubernetes } = args;
+    let summary = out.as_ref().map(|out| keys::generate(out, name, cluster)).transpose()?;
+    match (summary, kubernetes) {
+        (Some(summary), Some(namespace)) => {
+            print!("{}", Secrets::load(&summary, namespace)?);
+            eprintln!("{summary}");
+        }
+        (Some(summary), None) => println!("{summary}"),
+        (None, Some(namespace)) => {
+            print!("{}", Secrets::generate(name, cluster, namespace)?);
+            eprintln!("The authority is not kept; with --out DIR it can issue further clusters.");
+        }
+        (None, None) => anyhow::bail!("give --out DIR, or --kubernetes to print Secrets"),
+    }
     Ok(())
 }
 

@@ -167,11 +167,6 @@ async fn refuses_keys_that_were_not_made_together() {
     let error = server.refusal(&foreign).await;
     assert!(error.starts_with(&format!("https://{}: ", server.address())), "{error}");
     assert!(error.contains("the server refused the certificate "), "{error}");
-
-    // A server's certificate is none of a client.
-    copy(&server.keys.path().join("send"), &foreign, &["tls.crt", "tls.key"]);
-    let error = server.refusal(&foreign).await;
-    assert!(error.contains("the server refused the certificate "), "{error}");
 }
 
 #[tokio::test(flavor = "local")]

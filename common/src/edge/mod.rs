@@ -28,6 +28,11 @@ use crate::http1::{self, Answer, End, Http1Error, Informer, RequestBody, Stream}
 /// How long accepting pauses when the system has nothing left to accept with (`EMFILE`).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How much of an answer the system may hold that the caller's side has no room for. Without a
+/// bound it takes megabytes for each caller that reads slowly, and a thousand of those slow down
+/// every connection of the machine.
+const UNSENT: u32 = 128 * 1024;
+
 /// The next connection of `listener`. Survives what only concerns one connection, and waits out a
 /// lack of file descriptors; `name` is for the log. Cancel safe.
 pub async fn accept(listener: &TcpListener, name: &str) -> (TcpStream, SocketAddr) {
@@ -37,6 +42,7 @@ pub async fn accept(listener: &TcpListener, name: &str) -> (TcpStream, SocketAdd
             Ok((stream, address)) => {
                 // A socket that has just been reset has no options; its first read will tell.
                 let _ = stream.set_nodelay(true);
+                let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
                 return (stream, address);
             }
             Err(error) if is_about_one_connection(&error) => {}

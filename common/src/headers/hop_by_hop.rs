@@ -11,7 +11,7 @@ use super::elements;
 ///
 /// That is first each field that `Connection` names, then the fields of RFC 9110 §7.6.1 and
 /// §11.7. `TE: trailers` is put back where it was sent: gRPC servers ask for it, and trailers do
-/// cross the bridge. `Trailer` stays, because hyper's HTTP/1 encoder sends only trailers named there.
+/// cross the bridge. `Trailer` stays: it is end to end (§6.6.2).
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) -> Option<UpgradeProtocol> {
     let upgrade = UpgradeProtocol::offered(headers);
     let trailers =

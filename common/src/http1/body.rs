@@ -81,6 +81,7 @@ impl Wire {
                 Err(error) => return Poll::Ready(Some(Err(error))),
             };
             if self.decoder.is_done() {
+                self.look = None;
                 self.watcher.take().into_iter().for_each(Waker::wake);
             }
             match decoded {

@@ -168,8 +168,12 @@ where
             let wire = self.wire.into_inner();
             return Ok(Reply::Switched(response, Switched::new(wire.input, wire.stream)));
         }
-        let (framing, reusable) =
-            Framing::of_response(method, response.status(), response.headers())?;
+        let (framing, reusable) = Framing::of_response(
+            method,
+            response.status(),
+            response.version(),
+            response.headers(),
+        )?;
         wire.decoder = framing.into();
         let reusable = reusable && keeps_alive(&response);
         Ok(Reply::Response(response.map(|()| ResponseBody { exchange: self, reusable })))

@@ -40,6 +40,7 @@ impl Framing {
     pub(super) fn of_response(
         method: &Method,
         status: StatusCode,
+        version: Version,
         headers: &HeaderMap,
     ) -> Result<(Self, bool), Http1Error> {
         let bodiless = status.is_informational()
@@ -49,6 +50,9 @@ impl Framing {
         }
         let chunked = is_chunked(headers)?;
         match (chunked, content_length(headers)?) {
+            (true, _) if version == Version::HTTP_10 => {
+                Err(Http1Error::Malformed("Transfer-Encoding in HTTP/1.0"))
+            }
             (true, length) => Ok((Self::Chunked, length.is_none())),
             (false, Some(length)) => Ok((Self::Length(length), true)),
             (false, None) => Ok((Self::UntilClose, false)),
@@ -141,7 +145,7 @@ mod tests {
     fn responses() {
         let of = |method: Method, status: u16, fields: &[_]| {
             let status = StatusCode::from_u16(status).unwrap();
-            Framing::of_response(&method, status, &headers(fields)).unwrap()
+            Framing::of_response(&method, status, Version::HTTP_11, &headers(fields)).unwrap()
         };
         let five = [("content-length", "5")];
         assert_eq!(of(Method::GET, 200, &five), (Framing::Length(5), true));
@@ -151,5 +155,7 @@ mod tests {
         assert_eq!(of(Method::GET, 200, &[]), (Framing::UntilClose, false));
         let both = [("content-length", "5"), ("transfer-encoding", "chunked")];
         assert_eq!(of(Method::GET, 200, &both), (Framing::Chunked, false));
+        let old = (Version::HTTP_10, headers(&[("transfer-encoding", "chunked")]));
+        assert!(Framing::of_response(&Method::GET, StatusCode::OK, old.0, &old.1).is_err());
     }
 }

@@ -23,6 +23,10 @@ pub(super) fn take_request(
     while input.starts_with(b"\r\n") && *scanned == 0 {
         input.advance(2);
     }
+    // Half of such a line, perhaps.
+    if *input == b"\r"[..] {
+        return Ok(None);
+    }
     // What begins so is no method, and may never have an end: TLS, most of all.
     if input.first().is_some_and(|byte| !byte.is_ascii_graphic() && *byte != b'\r') {
         return Err(Http1Error::Malformed("not a request"));
@@ -218,6 +222,18 @@ mod tests {
             assert_eq!(parts.uri.to_string(), "//a/..;/%2F?");
             assert_eq!(parts.headers["x"].as_bytes(), b"\xe9");
             assert_eq!(parts.headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a", "b"]);
+        }
+    }
+
+    #[test]
+    fn ignores_empty_lines_in_any_pieces() {
+        let text = b"\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        for cut in 0..text.len() {
+            let (mut input, mut scanned) = (BytesMut::from(&text[..cut]), 0);
+            let limits = Limits::default();
+            assert!(take_request(&mut input, &mut scanned, &limits).unwrap().is_none(), "{cut}");
+            input.extend_from_slice(&text[cut..]);
+            assert!(take_request(&mut input, &mut scanned, &limits).unwrap().is_some(), "{cut}");
         }
     }
 

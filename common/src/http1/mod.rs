@@ -9,11 +9,15 @@ mod client;
 mod decoder;
 mod error;
 mod framing;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod head;
 mod sending;
 mod server;
 mod stream;
 mod switched;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use self::body::{Informer, RequestBody};

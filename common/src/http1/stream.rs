@@ -12,7 +12,7 @@ use tokio_rustls::TlsStream;
 #[derive(Debug)]
 pub enum Stream {
     /// In memory, for tests.
-    #[cfg(any(test, feature = "testing"))]
+    #[cfg(any(test, feature = "fuzzing", feature = "testing"))]
     Memory(tokio::io::DuplexStream),
     /// Without TLS.
     Plain(TcpStream),
@@ -20,10 +20,22 @@ pub enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl Stream {
+    /// Why the connection has failed, if it has; no read or write is needed to tell.
+    pub(super) fn failure(&self) -> Option<io::Error> {
+        match self {
+            #[cfg(any(test, feature = "fuzzing", feature = "testing"))]
+            Self::Memory(_) => None,
+            Self::Plain(plain) => plain.take_error().unwrap_or_else(Some),
+            Self::Tls(tls) => tls.get_ref().0.take_error().unwrap_or_else(Some),
+        }
+    }
+}
+
 macro_rules! each {
     ($self:ident, $stream:ident => $call:expr) => {
         match $self.get_mut() {
-            #[cfg(any(test, feature = "testing"))]
+            #[cfg(any(test, feature = "fuzzing", feature = "testing"))]
             Self::Memory(memory) => {
                 let $stream = Pin::new(memory);
                 $call

@@ -4,12 +4,15 @@ use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
+use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::io::poll_read_buf;
 
 use super::decoder::Decoder;
+use super::error::Http1Error;
 use super::stream::Stream;
 
 /// What one read may bring while a head is awaited.
@@ -23,6 +26,9 @@ const KEPT: usize = 32;
 
 /// Output up to this length is copied together; longer pieces are written from where they are.
 const COPY_BELOW: usize = 16 * 1024;
+
+/// How often a connection that nobody reads from is looked at.
+const LOOK: Duration = Duration::from_secs(5);
 
 thread_local! {
     /// A connection holds a buffer only while there are bytes in it.
@@ -40,6 +46,8 @@ pub(super) struct Wire {
     pub(super) expects_continue: bool,
     /// Waits for the end of the body that someone else reads.
     pub(super) watcher: Option<Waker>,
+    /// Looks whether the connection has failed while nobody reads from it.
+    pub(super) look: Option<Pin<Box<Sleep>>>,
     /// Counts reads and writes that brought something.
     pub(super) moved: u64,
     output: BytesMut,
@@ -56,6 +64,7 @@ impl Wire {
             decoder: Decoder::Done,
             expects_continue: false,
             watcher: None,
+            look: None,
             moved: 0,
             output: BytesMut::new(),
             piece: Bytes::new(),
@@ -81,6 +90,19 @@ impl Wire {
             recycle(std::mem::take(&mut self.input));
         }
         filled
+    }
+
+    /// Resolves when the connection has failed, within [`LOOK`]. A read would tell at once, but what
+    /// was sent before the failure may wait for a reader that waits itself.
+    pub(super) fn poll_failed(&mut self, cx: &mut Context<'_>) -> Poll<Http1Error> {
+        let look = self.look.get_or_insert_with(|| Box::pin(sleep(LOOK)));
+        loop {
+            ready!(look.as_mut().poll(cx));
+            look.as_mut().reset(Instant::now() + LOOK);
+            if let Some(error) = self.stream.failure() {
+                return Poll::Ready(error.into());
+            }
+        }
     }
 
     /// Where heads and small pieces are written to.

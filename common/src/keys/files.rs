@@ -57,8 +57,8 @@ fn check_permissions(path: &Path, metadata: &Metadata) -> Result<(), KeysError> 
 
 /// A file still to be written, in a folder that only its owner may enter.
 pub(super) struct NewFile {
-    path: PathBuf,
-    content: String,
+    pub(super) path: PathBuf,
+    pub(super) content: String,
     mode: u32,
 }
 

@@ -37,21 +37,31 @@ pub struct Summary {
 /// # Errors
 /// A name is invalid, a file exists (nothing is ever overwritten), or writing fails.
 pub fn generate(out: &Path, names: &[String], cluster: &str) -> Result<Summary, KeysError> {
-    let names = names.iter().map(|name| parse_name(name)).collect::<Result<Vec<_>, _>>()?;
-    if names.is_empty() {
-        return Err(KeysError::NoNames);
-    }
-    let cluster =
-        DnsName::try_from(normal(cluster)).map_err(|_| KeysError::Cluster(cluster.to_owned()))?;
-    if cluster.as_ref() == SEND_NAME {
-        return Err(KeysError::ClusterReserved);
-    }
-    let bridge = Bridge { ca: out.join("ca"), send: out.join("send"), names };
+    let bridge = Bridge::new(out, names)?;
+    let cluster = parse_cluster(cluster)?;
     let receive = match bridge.ca.join("ca.key").exists() {
         true => bridge.add(&cluster, out.join(format!("receive-{}", cluster.as_ref())))?,
-        false => bridge.create(&cluster, out.join("receive"))?,
+        false => {
+            let receive = out.join("receive");
+            NewFile::write_all(&bridge.create(&cluster, &receive)?)?;
+            receive
+        }
     };
     Ok(Summary { send: bridge.send, receive, ca: bridge.ca })
+}
+
+/// Makes the same keys without writing any; the paths begin with `send`, `receive` and `ca`.
+pub(super) fn in_memory(names: &[String], cluster: &str) -> Result<Vec<NewFile>, KeysError> {
+    Bridge::new(Path::new(""), names)?.create(&parse_cluster(cluster)?, Path::new("receive"))
+}
+
+fn parse_cluster(cluster: &str) -> Result<DnsName<'static>, KeysError> {
+    let name =
+        DnsName::try_from(normal(cluster)).map_err(|_| KeysError::Cluster(cluster.to_owned()))?;
+    if name.as_ref() == SEND_NAME {
+        return Err(KeysError::ClusterReserved);
+    }
+    Ok(name)
 }
 
 fn parse_name(name: &str) -> Result<ServerName<'static>, KeysError> {
@@ -70,7 +80,15 @@ struct Bridge {
 }
 
 impl Bridge {
-    fn create(&self, cluster: &DnsName<'_>, receive: PathBuf) -> Result<PathBuf, KeysError> {
+    fn new(out: &Path, names: &[String]) -> Result<Self, KeysError> {
+        let names = names.iter().map(|name| parse_name(name)).collect::<Result<Vec<_>, _>>()?;
+        if names.is_empty() {
+            return Err(KeysError::NoNames);
+        }
+        Ok(Self { ca: out.join("ca"), send: out.join("send"), names })
+    }
+
+    fn create(&self, cluster: &DnsName<'_>, receive: &Path) -> Result<Vec<NewFile>, KeysError> {
         let (authority, ca) = Authority::generate()?;
         let server = authority.issue_server(&self.names)?;
         let host_key = SshKey::generate("tunnel-send")?;
@@ -87,9 +105,8 @@ impl Bridge {
             NewFile::public(self.send.join("authorized_keys"), user_key.public.clone()),
         ];
         let receiver = Receiver { cluster, ca: ca.certificate, host_key: host_key.public };
-        files.extend(receiver.files(&receive, &authority, user_key, &self.names)?);
-        NewFile::write_all(&files)?;
-        Ok(receive)
+        files.extend(receiver.files(receive, &authority, user_key, &self.names)?);
+        Ok(files)
     }
 
     fn add(&self, cluster: &DnsName<'_>, receive: PathBuf) -> Result<PathBuf, KeysError> {

@@ -13,6 +13,7 @@ mod files;
 mod generate;
 mod known_hosts;
 mod reloaded;
+mod secret;
 mod ssh;
 mod tls;
 
@@ -22,6 +23,7 @@ pub use self::files::read_private;
 pub use self::generate::{Summary, generate};
 pub use self::known_hosts::{HostKeyProblem, KnownHosts};
 pub(crate) use self::reloaded::Reloaded;
+pub use self::secret::Secrets;
 pub use self::ssh::{SshClientKeys, SshServerKeys};
 pub use self::tls::TlsKeys;
 

@@ -31,6 +31,9 @@ pub struct Hello {
     pub clusters: Vec<String>,
     /// From `tunnel-receive`: the conditions whose target does not answer its probes.
     pub unwell: Vec<String>,
+    /// The sender takes no streams: not yet, as long as it has not decided to keep the tunnel, or no
+    /// more.
+    pub draining: bool,
     /// How many streams the sender takes at a time.
     pub max_streams: u32,
     /// How many bytes of DATA the sender takes on a new stream before it has granted more.
@@ -41,7 +44,7 @@ pub struct Hello {
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Notice {
-    /// The sender is about to leave: open no more streams.
+    /// Whether the sender takes no streams; true when it is about to leave.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub draining: Option<bool>,
     /// The digest of the sender's new config.
@@ -93,6 +96,7 @@ impl Hello {
         if let Some(config) = notice.config {
             self.config = config;
         }
+        self.draining = notice.draining.unwrap_or(self.draining);
         let lists = [
             (notice.conditions, &mut self.conditions),
             (notice.siblings, &mut self.siblings),

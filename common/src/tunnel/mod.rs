@@ -29,9 +29,6 @@ mod url;
 mod window;
 
 pub use self::connection::Side;
-#[cfg(any(test, feature = "fuzzing"))]
-#[doc(hidden)]
-pub use self::connection::fuzzing;
 pub use self::connector::{GrpcConnector, GrpcError};
 pub use self::duplex::Duplex;
 pub use self::error::{ResetCode, StreamError, TunnelError};
@@ -43,3 +40,12 @@ pub use self::session::{Incoming, Session};
 pub use self::stream_half::{RecvHalf, SendBodyError, SendHalf};
 pub use self::transport::{Acceptor, ConnectError, Connector, Peer};
 pub use self::url::{Forward, HostPort, InvalidTunnelUrl, TunnelScheme, TunnelUrl};
+
+/// Doors for the targets in `fuzz/`.
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use super::connection::fuzzing::{frames, heads};
+    pub use super::pipe::fuzzing::pipe;
+    pub use super::ssh::fuzzing::opening;
+}

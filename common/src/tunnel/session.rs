@@ -111,6 +111,16 @@ impl Session {
         self.connection.borrow_mut().notify(notice);
     }
 
+    /// Lets the peer open streams, on a session whose HELLO said `draining`.
+    pub fn join(&self) {
+        self.connection.borrow_mut().join();
+    }
+
+    /// Whether [`Self::join`] is still due.
+    pub fn is_standby(&self) -> bool {
+        self.connection.borrow().is_standby()
+    }
+
     /// Asks the peer to open no more streams. [`Self::changed`] resolves when the last one ends.
     pub fn drain(&self) {
         self.connection.borrow_mut().drain();

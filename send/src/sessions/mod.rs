@@ -279,6 +279,8 @@ impl Sessions {
         let member = Member::new(session.clone(), hello);
         match members.iter_mut().find(|known| known.session == *session) {
             Some(known) => *known = member,
+            // Its end has not decided yet whether to keep it.
+            None if member.hello().draining => return,
             None => {
                 if let Err(reason) = self.welcome(&member) {
                     session.close(&reason);

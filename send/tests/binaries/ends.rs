@@ -12,6 +12,7 @@ use crate::harness::reply::Reply;
 use crate::harness::wait::until;
 use crate::process::{Process, command};
 
+/// The port of the first mapping; the others follow it.
 const MAPPED: u16 = 8050;
 const TUNNEL: u16 = 9000;
 const SEND_ADMIN: u16 = 9001;
@@ -21,18 +22,33 @@ const RECEIVE_ADMIN: u16 = 9002;
 pub struct Ends {
     pub folder: TempDir,
     pub place: Place,
+    transport: String,
 }
 
 impl Ends {
     /// Maps one port to `target`.
     pub fn new(target: SocketAddr) -> Self {
-        let ends = Self { folder: tempfile::tempdir().unwrap(), place: Place::take() };
-        ends.write_config(&format!(
-            r#"{{ "data": [ {{ "port": "{MAPPED}", "remoteIP": "http://{target}" }} ] }}"#
-        ));
+        Self::to(&[format!("http://{target}")])
+    }
+
+    /// Maps one port after the other to these URLs.
+    pub fn to(targets: &[String]) -> Self {
+        let (folder, place) = (tempfile::tempdir().unwrap(), Place::take());
+        let ends = Self { folder, place, transport: "grpc".to_owned() };
+        let mappings: Vec<_> = (MAPPED..)
+            .zip(targets)
+            .map(|(port, url)| format!(r#"{{ "port": "{port}", "remoteIP": "{url}" }}"#))
+            .collect();
+        ends.write_config(&format!(r#"{{ "data": [ {} ] }}"#, mappings.join(", ")));
         let (out, name) = (ends.folder.path().join("keys"), ends.place.address.to_string());
         tunnel_common::keys::generate(&out, &[name], "b").unwrap();
         ends
+    }
+
+    /// The same over another transport, by the scheme of its URL.
+    #[allow(dead_code, reason = "not every test binary wants another")]
+    pub fn over(self, transport: &str) -> Self {
+        Self { transport: transport.to_owned(), ..self }
     }
 
     pub fn config(&self) -> PathBuf {
@@ -70,7 +86,7 @@ impl Ends {
         let mut all = vec![
             format!("--config={}", self.config().display()),
             format!("--keys={}", self.keys(end).display()),
-            format!("--tunnel=grpc://{}", self.place.port(TUNNEL)),
+            format!("--tunnel={}://{}", self.transport, self.place.port(TUNNEL)),
             format!("--admin={}", self.place.port(admin)),
         ];
         for flag in flags {
@@ -110,8 +126,14 @@ impl Ends {
         });
     }
 
+    /// Where the first mapping listens.
     pub fn mapped(&self) -> SocketAddr {
-        self.place.port(MAPPED)
+        self.mapping(0)
+    }
+
+    /// Where the mapping with this index, in the order of the URLs, listens.
+    pub fn mapping(&self, index: u16) -> SocketAddr {
+        self.place.port(MAPPED + index)
     }
 
     pub fn tunnel(&self) -> SocketAddr {

@@ -30,4 +30,5 @@ mod mistakes;
 #[allow(dead_code, reason = "each of the test binaries uses a part")]
 mod process;
 mod signals;
+mod slow;
 mod target;

@@ -96,6 +96,11 @@ impl Process {
         Ended { status, log, after }
     }
 
+    /// How many files and sockets it has open.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
     /// The most memory that it has held so far, in MiB.
     pub fn peak_memory(&self) -> usize {
         self.status("VmHWM:")

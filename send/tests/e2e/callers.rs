@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -91,6 +92,25 @@ fn requests_are_named_once() {
     };
     let (one, other) = (unnamed(), unnamed());
     assert!(one.len() > 16 && one != other, "{one} {other}");
+}
+
+#[test]
+fn empty_lines_buy_no_time() {
+    let origin = Origin::saying("ok");
+    let bridge = Bridge::new(Transport::Memory)
+        .route("limited", &origin)
+        .send_flag("--head-timeout=300ms")
+        .start();
+    run(async {
+        let mut caller = TcpStream::connect(bridge.at("limited")).await.unwrap();
+        let dripping = async {
+            // Ends when the connection is closed.
+            while caller.write_all(b"\r\n").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(LIMIT, dripping).await.unwrap();
+    });
 }
 
 #[test]

@@ -32,12 +32,14 @@ macro_rules! over_each_transport {
     };
 }
 
+mod aborted;
 mod broken_off;
 mod callers;
 mod failures;
 mod heads;
 mod http2;
 mod messages;
+mod not_carried;
 mod reload;
 mod routing;
 mod ssh;

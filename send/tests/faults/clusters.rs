@@ -155,6 +155,11 @@ impl End<'_> {
     /// Asks it to end, and waits until it has.
     pub fn terminate(self) {
         self.process.signal("TERM");
+        self.assert_ends();
+    }
+
+    /// Waits until it has ended in good order.
+    pub fn assert_ends(self) {
         let ended = self.process.ended();
         assert!(ended.status.success(), "{:?}", ended.status);
     }

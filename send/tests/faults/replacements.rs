@@ -65,7 +65,7 @@ fn sends_are_replaced(tunnel: Tunnel) {
         old.process.signal("TERM");
         numbers.remove(0);
         lead_to(&numbers);
-        old.terminate();
+        old.assert_ends();
     }
     load.end().assert_all_answered();
     drop(receives);

@@ -5,9 +5,6 @@ use std::net::SocketAddr;
 use crate::ends::Ends;
 use crate::process::Process;
 
-/// The port of the first mapping; the others follow it.
-const FIRST: u16 = 8050;
-
 /// Runs until it is dropped.
 pub struct Bridge {
     pub ends: Ends,
@@ -16,20 +13,20 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// Maps one port after the other to these URLs.
+    /// Maps one port after the other to these URLs, with a tunnel over gRPC.
     pub fn to(targets: &[String]) -> Self {
-        let ends = Ends::new(SocketAddr::from(([127, 0, 0, 1], 9)));
-        let mappings: Vec<_> = (FIRST..)
-            .zip(targets)
-            .map(|(port, url)| format!(r#"{{ "port": "{port}", "remoteIP": "{url}" }}"#))
-            .collect();
-        ends.write_config(&format!(r#"{{ "data": [ {} ] }}"#, mappings.join(", ")));
+        Self::over("grpc", targets)
+    }
+
+    /// The same over a transport, by the scheme of its URL.
+    pub fn over(transport: &str, targets: &[String]) -> Self {
+        let ends = Ends::to(targets).over(transport);
         let (send, receive) = ends.start();
         Self { ends, _send: send, _receive: receive }
     }
 
     /// Where the mapping with this index, in the order of the URLs, listens.
     pub fn mapping(&self, index: u16) -> SocketAddr {
-        self.ends.place.port(FIRST + index)
+        self.ends.mapping(index)
     }
 }

@@ -9,29 +9,44 @@ use crate::curl::{curl, nghttp};
 use crate::foreign::{Server, output, script};
 use crate::observation::normalised;
 
+/// The transports that carry the tunnel, by the schemes of their URLs.
+const TRANSPORTS: [&str; 2] = ["grpc", "ssh"];
+
 /// Fails unless `client` sees through the bridge what it sees at `direct`, whichever of `origins`
-/// is behind it.
-fn assert_same(direct: &Server, origins: &[(&str, &Server)], client: impl Fn(SocketAddr) -> Value) {
+/// is behind it and whatever carries the tunnel.
+fn assert_same(
+    direct: &Server,
+    origins: &[(&str, &Server)],
+    client: impl Fn(SocketAddr) -> Value + Sync,
+) {
     let urls: Vec<_> =
         origins.iter().map(|(scheme, origin)| format!("{scheme}://{}", origin.address)).collect();
-    let bridge = Bridge::to(&urls);
     let see = |address: SocketAddr| normalised(client(address), &[&address.to_string()]);
     let expected = see(direct.address);
     let expected = expected.as_object().unwrap();
     assert!(!expected.is_empty());
-    let mut differences = String::new();
-    for (index, url) in (0..).zip(&urls) {
-        let seen = see(bridge.mapping(index));
-        for (case, expected) in expected {
-            if seen[case] != *expected {
-                differences += &format!(
-                    "\n{case}, to {url}\n  direct:  {expected}\n  bridged: {}\n",
-                    seen[case]
-                );
+    let differences = |transport: &str| {
+        let (bridge, mut differences) = (Bridge::over(transport, &urls), String::new());
+        for (index, url) in (0..).zip(&urls) {
+            let seen = see(bridge.mapping(index));
+            for (case, expected) in expected {
+                if seen[case] != *expected {
+                    differences += &format!(
+                        "\n{case}, to {url} over {transport}\n  direct:  {expected}\n  bridged: {}\n",
+                        seen[case]
+                    );
+                }
             }
         }
-    }
-    assert!(differences.is_empty(), "{differences}");
+        differences
+    };
+    // At once, for each takes seconds, mostly of waiting.
+    let differences = &differences;
+    let all: String = std::thread::scope(|scope| {
+        let running = TRANSPORTS.map(|transport| scope.spawn(move || differences(transport)));
+        running.into_iter().map(|each| each.join().unwrap()).collect()
+    });
+    assert!(all.is_empty(), "{all}");
 }
 
 /// What a script with this argument for the address prints.

@@ -55,6 +55,8 @@ pub(super) struct Connection {
     sleep: Pin<Box<Sleep>>,
     scanned: usize,
     is_first: bool,
+    /// Something has come since the last request; perhaps empty lines only.
+    has_begun: bool,
 }
 
 impl Connection {
@@ -67,6 +69,7 @@ impl Connection {
             sleep: Box::pin(tokio::time::sleep(limits.idle_timeout)),
             scanned: 0,
             is_first: true,
+            has_begun: false,
         }
     }
 
@@ -112,6 +115,7 @@ impl Connection {
                     head::take_request(&mut wire.input, &mut self.scanned, &self.limits)?
             {
                 wire.decoder = Framing::of_request(&parts.headers, parts.version)?.into();
+                self.has_begun = false;
                 wire.expects_continue = expects_continue(&parts) && !wire.decoder.is_done();
                 return Poll::Ready(Ok(Next::Request(parts)));
             }
@@ -119,8 +123,11 @@ impl Connection {
             match wire.poll_fill(SMALL, cx)? {
                 Poll::Ready(0) if was_unused => return Poll::Ready(Ok(Next::End)),
                 Poll::Ready(0) => return Poll::Ready(Err(Http1Error::Ended("inside a head"))),
-                Poll::Ready(_) if was_unused => self.set_deadline(self.limits.head_timeout),
-                Poll::Ready(_) => {}
+                Poll::Ready(_) => {
+                    if !std::mem::replace(&mut self.has_begun, true) {
+                        self.set_deadline(self.limits.head_timeout);
+                    }
+                }
                 Poll::Pending => {
                     ready!(self.poll_deadline(cx));
                     return Poll::Ready(match was_unused {
@@ -146,12 +153,13 @@ impl Connection {
         .await
     }
 
-    /// Resolves when the caller hangs up; it is listened to once its request was read.
+    /// Resolves when the caller hangs up; it is listened to once its request was read. Before, only
+    /// a failure of the connection is noticed.
     fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<Http1Error> {
         let wire = &mut *self.wire.borrow_mut();
         if !wire.decoder.is_done() {
             wire.watcher = Some(cx.waker().clone());
-            return Poll::Pending;
+            return wire.poll_failed(cx);
         }
         while wire.input.len() < MAX_AHEAD {
             match ready!(wire.poll_fill(SMALL, cx)) {

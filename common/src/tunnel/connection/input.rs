@@ -161,6 +161,7 @@ impl Connection {
             return Err(TunnelError::Protocol("a second HELLO"));
         }
         let hello = Hello::parse(payload).ok_or(TunnelError::Protocol("a malformed HELLO"))?;
+        self.peer_draining = hello.draining;
         self.peer = Some(hello);
         self.wake_openers();
         self.changed();
@@ -169,8 +170,8 @@ impl Connection {
 
     fn notice(&mut self, payload: &[u8]) -> Result<(), TunnelError> {
         let notice = Notice::parse(payload).ok_or(TunnelError::Protocol("a malformed NOTICE"))?;
-        if notice.draining == Some(true) {
-            self.peer_draining = true;
+        if let Some(draining) = notice.draining {
+            self.peer_draining = draining;
             self.openers.wake(usize::MAX);
         }
         if let Some(peer) = &mut self.peer {

@@ -4,7 +4,7 @@
 //! [`input`] is what the transport calls, [`output`] what the streams' halves call.
 
 #[cfg(any(test, feature = "fuzzing"))]
-pub mod fuzzing;
+pub(super) mod fuzzing;
 mod input;
 mod openers;
 mod output;
@@ -91,6 +91,8 @@ pub(crate) struct Connection {
     /// What all windows together may still grow by.
     spare_credit: usize,
 
+    /// This end's HELLO said that it takes no streams yet.
+    standby: bool,
     peer: Option<Hello>,
     peer_draining: bool,
     drain: Option<DrainMark>,
@@ -149,6 +151,7 @@ impl Connection {
             acceptor: Slot::default(),
             buffered: 0,
             spare_credit: limits.memory / 2,
+            standby: hello.draining,
             peer: None,
             peer_draining: false,
             drain: None,
@@ -164,6 +167,19 @@ impl Connection {
     pub(crate) fn notify(&mut self, notice: &Notice) {
         put_json(&mut self.out, Kind::Notice, notice);
         self.driver.wake();
+    }
+
+    /// Lets the peer open streams, where HELLO said that it must not yet.
+    pub(crate) fn join(&mut self) {
+        if std::mem::take(&mut self.standby) {
+            self.notify(&Notice { draining: Some(false), ..Notice::default() });
+            self.changed();
+        }
+    }
+
+    /// Whether the peer must not open streams yet.
+    pub(crate) fn is_standby(&self) -> bool {
+        self.standby
     }
 
     /// Asks the peer to open no more streams; those that it has opened, or opens before it knows,

@@ -18,6 +18,8 @@ use self::outbox::Outbox;
 
 mod call;
 mod connection;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
 mod message;
 mod outbox;
 
@@ -259,5 +261,12 @@ mod tests {
         assert!(written < 6 << 20, "{written} bytes were taken unread");
         drop(client);
         assert!(timeout(LIMIT, read_all(&mut server)).await.unwrap() == data[..written]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_peer_ends_well(how: u8, bytes in proptest::collection::vec(0u8..16, 0..40)) {
+            fuzzing::pipe(&[&[how], &bytes[..]].concat());
+        }
     }
 }

@@ -8,6 +8,8 @@
 
 mod allowance;
 mod channel;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
 mod link;
 mod opening;
 mod terms;

@@ -73,6 +73,12 @@ mod tests {
 
     proptest! {
         #[test]
+        fn is_the_same_in_any_pieces(line in "SSH[ -~]{0,5}\\r?\\n?", rest: Vec<u8>) {
+            super::super::fuzzing::opening(&[line.as_bytes(), &opening(&rest)].concat());
+            super::super::fuzzing::opening(&[line.as_bytes(), &rest].concat());
+        }
+
+        #[test]
         fn holds_little_of_anything(chunk in prop::collection::vec(any::<u8>(), 1..2000)) {
             let mut opening = Opening::default();
             while let Ok(false) = opening.feed(&chunk) {

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::mpsc::sync_channel;
 
 use anyhow::Result;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tunnel_receive::app::App as ReceiveApp;
 use tunnel_receive::sessions::Sessions as ReceiveSessions;
@@ -57,7 +58,8 @@ macro_rules! both {
 both!(SendApp, SendSessions);
 both!(ReceiveApp, ReceiveSessions);
 
-type Counts = (usize, usize, usize);
+/// What [`Sessions::count`] says, and the tasks of the app's runtime.
+type Counts = ((usize, usize, usize), usize);
 
 /// An app at work.
 pub struct End {
@@ -89,7 +91,10 @@ impl End {
             loop {
                 tokio::select! {
                     result = &mut serving => return result,
-                    Some(answer) = asked.recv() => answer.send(sessions.count()).unwrap(),
+                    Some(answer) = asked.recv() => {
+                        let tasks = Handle::current().metrics().num_alive_tasks();
+                        answer.send((sessions.count(), tasks)).unwrap();
+                    }
                 }
             }
         });
@@ -101,17 +106,22 @@ impl End {
 
     /// Tunnels that are up.
     pub fn tunnels(&self) -> usize {
-        self.count().0
+        self.count().0.0
     }
 
     /// Requests in the tunnels.
     pub fn in_flight(&self) -> usize {
-        self.count().1
+        self.count().0.1
     }
 
     /// Unread bytes in the tunnels.
     pub fn buffered(&self) -> usize {
-        self.count().2
+        self.count().0.2
+    }
+
+    /// Tasks that live on its data thread.
+    pub fn tasks(&self) -> usize {
+        self.count().1
     }
 
     fn count(&self) -> Counts {
