@@ -15,18 +15,19 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tunnel_common::config::Config;
 use tunnel_common::drain::Drain;
+use tunnel_common::kubernetes;
 use tunnel_common::process::{self, Process};
 use tunnel_common::ready::Gate;
 use tunnel_common::telemetry::Telemetry;
 use tunnel_common::tunnel::ssh::Terms;
-use tunnel_common::tunnel::{Acceptor, Hello, TunnelScheme, TunnelUrl};
+use tunnel_common::tunnel::{Acceptor, Hello, HostPort, TunnelScheme, TunnelUrl};
 
 use crate::args::ServeArgs;
 use crate::forward::Forward;
 use crate::listeners::{ListenError, Listeners};
 use crate::metrics::Metrics;
 use crate::services;
-use crate::sessions::{Sessions, Siblings, look_up};
+use crate::sessions::{Sessions, Siblings, look_up, with_port};
 use crate::tunnel::entry::EntryAcceptor;
 use crate::tunnel::grpc::GrpcAcceptor;
 use crate::tunnel::ssh::SshAcceptor;
@@ -70,7 +71,26 @@ impl App {
             app.peers.spawn(look_up(place.clone(), found));
             app.connect_to(addresses, keys);
         }
+        if let (Some(service), Some(keys)) = (&args.sibling_service, &args.keys) {
+            app.connect_to(app.endpoints(service)?, keys);
+        }
         Ok(app)
+    }
+
+    /// Where the pods behind a Service take tunnels.
+    fn endpoints(
+        &self,
+        service: &HostPort,
+    ) -> anyhow::Result<watch::Receiver<BTreeSet<SocketAddr>>> {
+        let kubernetes = self.process.kubernetes.as_ref();
+        let kubernetes = kubernetes.context("--sibling-service needs --config-map")?;
+        let namespace = kubernetes.object.borrow().namespace.clone().unwrap_or_default();
+        let (pods, follow) =
+            kubernetes::siblings::follow(kubernetes.cluster.clone(), &namespace, &service.host);
+        self.process.spawn("siblings", follow);
+        let (found, addresses) = watch::channel(BTreeSet::new());
+        self.peers.spawn(with_port(pods, service.port, found));
+        Ok(addresses)
     }
 
     /// The same, but tunnels come only through [`Self::accept_from`].

@@ -109,6 +109,11 @@ pub struct ServeArgs {
     #[arg(long, value_name = "HOST:PORT", env = "ISTHMUS_SIBLINGS", requires = "keys")]
     pub siblings: Option<HostPort>,
 
+    /// The same, by the EndpointSlices of a Service in the namespace of --config-map, as NAME:PORT.
+    #[arg(long, value_name = "NAME:PORT", env = "ISTHMUS_SIBLING_SERVICE",
+          requires_all = ["keys", "config_map"], conflicts_with = "siblings")]
+    pub sibling_service: Option<HostPort>,
+
     /// The address that the mappings' ports are opened on.
     #[arg(long, value_name = "ADDRESS", env = "ISTHMUS_BIND", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
     pub bind: IpAddr,

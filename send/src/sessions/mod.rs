@@ -28,7 +28,7 @@ use tunnel_common::tunnel::{
 
 pub use self::member::Reach;
 use self::member::{Member, admit, displace, is_sibling};
-pub use self::siblings::{Siblings, look_up};
+pub use self::siblings::{Siblings, look_up, with_port};
 use crate::exchange::{self, Outgoing};
 use crate::metrics::Metrics;
 

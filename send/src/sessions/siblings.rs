@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -114,5 +114,22 @@ pub async fn look_up(place: HostPort, addresses: watch::Sender<BTreeSet<SocketAd
             }
         }
         sleep(LOOKUP).await;
+    }
+}
+
+/// Keeps `addresses` at `port` of all `hosts` that are IP addresses.
+pub async fn with_port(
+    mut hosts: watch::Receiver<BTreeSet<String>>,
+    port: u16,
+    addresses: watch::Sender<BTreeSet<SocketAddr>>,
+) {
+    loop {
+        let known = hosts.borrow_and_update().clone();
+        let parsed = known.iter().filter_map(|host| host.parse::<IpAddr>().ok());
+        addresses.send_replace(parsed.map(|host| SocketAddr::new(host, port)).collect());
+        tokio::select! {
+            () = addresses.closed() => return,
+            changed = hosts.changed() => if changed.is_err() { return },
+        }
     }
 }
