@@ -1,7 +1,9 @@
 //! Who asked, and through what: `X-Forwarded-*`, `Forwarded` (RFC 7239) and `Via` (RFC 9110 §7.6.3).
 
+use std::fmt::Write;
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, HeaderName, Version};
 
@@ -34,9 +36,11 @@ impl Downstream {
     /// One element of `Forwarded`. The host has been checked by
     /// [`settle_host`](super::settle_host): it holds nothing that a quoted string would escape.
     fn element(&self, peer: IpAddr, host: Option<&str>) -> String {
-        let mut element = match peer {
-            IpAddr::V4(ip) => format!("for={ip}"),
-            IpAddr::V6(ip) => format!("for=\"[{ip}]\""),
+        let mut element = String::with_capacity(96);
+        // Writing to a `String` cannot fail.
+        let _ = match peer {
+            IpAddr::V4(ip) => write!(element, "for={ip}"),
+            IpAddr::V6(ip) => write!(element, "for=\"[{ip}]\""),
         };
         if let Some(host) = host {
             let quote = if host.bytes().all(is_token) { "" } else { "\"" };
@@ -53,7 +57,7 @@ impl Downstream {
 /// Without trust everything that speaks of an earlier client is dropped first, in any spelling; with
 /// trust only misspelled fields are, and lists are continued.
 pub fn set_forwarded(headers: &mut HeaderMap, downstream: &Downstream) {
-    remove_spellings(headers, |name, spelling| {
+    remove_spellings(headers, b"xf", |name, spelling| {
         let claims_origin = spelling.starts_with(b"x-forwarded-")
             || matches!(spelling, b"forwarded" | b"x-real-ip");
         claims_origin && !(downstream.trust && spelling == name.as_str().as_bytes())
@@ -61,8 +65,8 @@ pub fn set_forwarded(headers: &mut HeaderMap, downstream: &Downstream) {
     let host = headers.get(header::HOST).filter(|host| !host.is_empty()).cloned();
     let peer = downstream.peer.to_canonical();
     let host_text = host.as_ref().and_then(|host| host.to_str().ok());
-    continue_list(headers, header::FORWARDED, &downstream.element(peer, host_text));
-    continue_list(headers, X_FORWARDED_FOR, &peer.to_string());
+    continue_list(headers, header::FORWARDED, downstream.element(peer, host_text));
+    continue_list(headers, X_FORWARDED_FOR, peer.to_string());
     headers.entry(X_FORWARDED_PROTO).or_insert_with(|| downstream.scheme());
     if let Some(host) = host {
         headers.entry(X_FORWARDED_HOST).or_insert(host);
@@ -99,11 +103,17 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Adds an element to a list as one line: many programs read only the first.
-fn continue_list(headers: &mut HeaderMap, name: HeaderName, element: &str) {
+fn continue_list(headers: &mut HeaderMap, name: HeaderName, element: String) {
     let mut list: Vec<&[u8]> = headers.get_all(&name).iter().map(HeaderValue::as_bytes).collect();
-    list.push(element.as_bytes());
+    let value = match list.is_empty() {
+        true => HeaderValue::from_maybe_shared(Bytes::from(element)),
+        false => {
+            list.push(element.as_bytes());
+            HeaderValue::from_bytes(&list.join(b", ".as_slice()))
+        }
+    };
     // Header values joined with a comma are a header value, so this is never an error.
-    if let Ok(value) = HeaderValue::from_bytes(&list.join(b", ".as_slice())) {
+    if let Ok(value) = value {
         headers.insert(name, value);
     }
 }

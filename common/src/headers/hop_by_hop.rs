@@ -13,6 +13,10 @@ use super::elements;
 /// §11.7. `TE: trailers` is put back where it was sent: gRPC servers ask for it, and trailers do
 /// cross the bridge. `Trailer` stays: it is end to end (§6.6.2).
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) -> Option<UpgradeProtocol> {
+    // Most messages have none, and to look is cheaper than ten removals.
+    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        return None;
+    }
     let upgrade = UpgradeProtocol::offered(headers);
     let trailers =
         elements(headers, &header::TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));

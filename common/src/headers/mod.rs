@@ -64,14 +64,20 @@ fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item
         .filter(|element| !element.is_empty())
 }
 
-/// Removes every field whose name, spelled with `-` for `_` and `.`, is `matching`.
+/// Removes every field whose name, spelled with `-` for `_` and `.`, is `matching`; all that could
+/// be begin with one of the letters of `first`.
 ///
 /// CGI-style servers see `X_Forwarded_For` and `X-Forwarded-For` as one variable, and some
 /// frameworks map `.` too; header names are lower case in a [`HeaderMap`] already.
-fn remove_spellings(headers: &mut HeaderMap, matching: impl Fn(&HeaderName, &[u8]) -> bool) {
-    let mut spelling = Vec::with_capacity(32);
+fn remove_spellings(
+    headers: &mut HeaderMap,
+    first: &[u8],
+    matching: impl Fn(&HeaderName, &[u8]) -> bool,
+) {
+    let mut spelling = Vec::new();
     let found: Vec<HeaderName> = headers
         .keys()
+        .filter(|name| name.as_str().as_bytes().first().is_some_and(|b| first.contains(b)))
         .filter(|name| {
             spelling.clear();
             spelling.extend(name.as_str().bytes().map(|byte| match byte {

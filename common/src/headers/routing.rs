@@ -37,7 +37,7 @@ pub fn take_condition(headers: &mut HeaderMap) -> Result<Condition, ProxyError> 
 /// Drops the routing header and all that a target or framework could take for it, such as
 /// `X_Proxy_Condition`.
 pub fn remove_condition(headers: &mut HeaderMap) {
-    remove_spellings(headers, |_, spelling| spelling == HEADER.as_str().as_bytes());
+    remove_spellings(headers, b"x", |_, spelling| spelling == HEADER.as_str().as_bytes());
 }
 
 #[cfg(test)]

@@ -150,9 +150,12 @@ fn version(minor: Option<u8>) -> Version {
     }
 }
 
+/// How many fields the bridge adds to a request, so that the map need not grow for them.
+const ADDED: usize = 7;
+
 /// Values are slices of the head: no allocation for each.
 fn header_map(head: &Bytes, fields: &[httparse::Header<'_>]) -> Result<HeaderMap, Http1Error> {
-    let mut headers = HeaderMap::with_capacity(fields.len() + 4);
+    let mut headers = HeaderMap::with_capacity(fields.len() + ADDED);
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes())
             .map_err(|_| Http1Error::Malformed("a bad field name"))?;

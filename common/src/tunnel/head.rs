@@ -122,7 +122,7 @@ impl Reader {
     }
 
     fn fields(mut self) -> Option<HeaderMap> {
-        let mut fields = HeaderMap::with_capacity(16);
+        let mut fields = HeaderMap::with_capacity(12);
         while !self.0.is_empty() {
             let name = HeaderName::from_bytes(&self.short()?).ok()?;
             // The check of `from_maybe_shared` refuses CR, LF and NUL.

@@ -7,9 +7,10 @@ use super::error::TunnelError;
 /// The receiving end's account of one stream's credit.
 ///
 /// The peer may have at most `size` bytes underway or unread. Credit is returned as the reader
-/// takes bytes, half a window at a time. If half a window has arrived since the last grant, and less
-/// than a round trip has passed, the window may be what holds the sender back, so it doubles.
-/// On a short path that rarely happens; a reader that catches up with old bytes does not count.
+/// takes bytes, half a window at a time, or [`STEP`] where that is less: a large window is not to
+/// run half empty. If half a window has arrived within half a round trip, the window may be what
+/// holds the sender back, so it doubles. On a short path that rarely happens; a reader that catches
+/// up with old bytes does not count.
 #[derive(Debug)]
 pub(crate) struct Window {
     size: usize,
@@ -17,14 +18,17 @@ pub(crate) struct Window {
     available: usize,
     /// What the reader has taken since the last grant.
     taken: usize,
-    /// What has arrived since the last grant.
+    /// What has arrived since half a window had, or since the start.
     received: usize,
-    granted_at: Instant,
+    counted_from: Instant,
 }
+
+/// The most that is held back before credit is returned.
+const STEP: usize = 128 * 1024;
 
 impl Window {
     pub(crate) fn new(size: usize, now: Instant) -> Self {
-        Self { size, available: size, taken: 0, received: 0, granted_at: now }
+        Self { size, available: size, taken: 0, received: 0, counted_from: now }
     }
 
     /// Accounts for `len` bytes that have arrived.
@@ -48,23 +52,23 @@ impl Window {
         spare: &mut usize,
     ) -> Option<u32> {
         self.taken += len;
-        if self.taken < self.size / 2 {
+        if self.taken < (self.size / 2).min(STEP) {
             return None;
         }
         let mut grant = self.taken;
-        let held_back = self.received >= self.size / 2
-            && round_trip
-                .is_some_and(|round_trip| now.duration_since(self.granted_at) < round_trip);
-        if held_back {
-            let growth = self.size.min(max.saturating_sub(self.size)).min(*spare);
-            *spare -= growth;
-            self.size += growth;
-            grant += growth;
+        if self.received >= self.size / 2 {
+            let took = now.duration_since(self.counted_from);
+            self.received = 0;
+            self.counted_from = now;
+            if round_trip.is_some_and(|round_trip| took < round_trip / 2) {
+                let growth = self.size.min(max.saturating_sub(self.size)).min(*spare);
+                *spare -= growth;
+                self.size += growth;
+                grant += growth;
+            }
         }
         self.taken = 0;
-        self.received = 0;
         self.available += grant;
-        self.granted_at = now;
         u32::try_from(grant).ok()
     }
 
@@ -102,7 +106,7 @@ mod tests {
         let round_trip = Some(Duration::from_millis(100));
         let mut window = Window::new(KIB, start);
         let mut spare = 100 * KIB;
-        let soon = start + Duration::from_millis(90);
+        let soon = start + Duration::from_millis(40);
         window.receive(KIB / 2).unwrap();
         assert_eq!(window.take(KIB / 2, soon, round_trip, 4 * KIB, &mut spare), Some(1536));
         let later = soon + Duration::from_millis(250);

@@ -57,16 +57,36 @@ impl Clusters {
         let wire = between.run(move || Relay::listen(WIRE.parse().unwrap(), &ends));
         let service = a.run(|| Relay::listen(SERVICE.parse().unwrap(), &[]));
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(
-            folder.path().join("config.json"),
-            format!(r#"{{ "data": [ {{ "port": "8050", "remoteIP": "http://{TARGET}" }} ] }}"#),
-        )
-        .unwrap();
         let names = ["10.77.2.254".to_owned()];
-        tunnel_common::keys::generate(&folder.path().join("keys"), &names, "b").unwrap();
+        for cluster in ["b", "c"] {
+            tunnel_common::keys::generate(&folder.path().join("keys"), &names, cluster).unwrap();
+        }
         let clusters = Self { a, b, _between: between, wire, service, tunnel, folder };
+        clusters.map(&[("8050", r#""name": "mapped""#)]);
         clusters.set_siblings(&[]);
         clusters
+    }
+
+    /// Maps ports, each with further fields, to the target.
+    pub fn map(&self, mappings: &[(&str, &str)]) {
+        self.map_to(TARGET, mappings);
+    }
+
+    pub fn map_to(&self, target: &str, mappings: &[(&str, &str)]) {
+        let entries: Vec<_> = mappings
+            .iter()
+            .map(|(port, fields)| {
+                format!(r#"{{ "port": "{port}", "remoteIP": "http://{target}", {fields} }}"#)
+            })
+            .collect();
+        let text = format!(r#"{{ "data": [ {} ] }}"#, entries.join(", "));
+        std::fs::write(self.config(), text).unwrap();
+    }
+
+    /// What the first `tunnel-send` answers on this port.
+    pub fn get(&self, port: u16) -> String {
+        let address = SocketAddr::new(mapping_address(0).ip(), port);
+        self.a.run(move || get(address, "/").text())
     }
 
     /// Says which `tunnel-send` there are, as a headless Service does.
@@ -99,8 +119,17 @@ impl Clusters {
         end
     }
 
-    /// Starts a `tunnel-receive` and waits until it has a tunnel.
+    /// Starts a `tunnel-receive` of cluster b and waits until it has a tunnel.
     pub fn receive(&self, number: usize, flags: &[&str]) -> End<'_> {
+        self.start_receive("receive", number, flags)
+    }
+
+    /// The same of cluster b or c.
+    pub fn receive_of(&self, cluster: &str, number: usize) -> End<'_> {
+        self.start_receive(if cluster == "b" { "receive" } else { "receive-c" }, number, &[])
+    }
+
+    fn start_receive(&self, keys: &str, number: usize, flags: &[&str]) -> End<'_> {
         let mut inner = command("tunnel-receive");
         let url = match self.tunnel {
             Tunnel::Grpc => format!("grpc://{WIRE}"),
@@ -109,7 +138,7 @@ impl Clusters {
         let admin: SocketAddr = format!("127.0.0.1:{}", 9100 + number).parse().unwrap();
         inner
             .arg(format!("--config={}", self.config().display()))
-            .arg(format!("--keys={}", self.folder.path().join("keys/receive").display()))
+            .arg(format!("--keys={}", self.folder.path().join("keys").join(keys).display()))
             .arg(format!("--tunnel={url}"))
             .arg(format!("--admin={admin}"))
             .args(flags);

@@ -22,7 +22,9 @@ mod harness {
     pub mod wait;
 }
 
+mod choice;
 mod clusters;
+mod exhaustion;
 mod load;
 mod losses;
 mod namespace;

@@ -97,3 +97,22 @@ fn one_of_two_receives_dies() {
     assert!(outcome.failed.is_empty(), "{:?}", outcome.failed);
     assert_eq!(send.metric("isthmus_sessions_begun_total"), 2.0, "sessions come and go");
 }
+
+/// Its own callers lose what was under way; the balancer leads the others elsewhere.
+#[test]
+fn one_of_two_sends_dies() {
+    let clusters = Clusters::new(Tunnel::Grpc, 2);
+    clusters.set_siblings(&[0, 1]);
+    clusters.service.lead_to(&[mapping_address(0), mapping_address(1)]);
+    let flags = ["--siblings=siblings:9000"];
+    let mut sends = [clusters.send(0, &flags), clusters.send(1, &flags)];
+    let receives = [clusters.receive(0, &[]), clusters.receive(1, &[])];
+    sends.iter().for_each(|send| send.until_metric("isthmus_sessions", 2.0));
+    sends[0].process.kill();
+    let load = Load::start(&clusters.a, SERVICE.parse().unwrap());
+    std::thread::park_timeout(Duration::from_secs(2));
+    load.end().assert_all_answered();
+    sends[1].until_metric("isthmus_siblings", 0.0);
+    assert_eq!(sends[1].metric("isthmus_sessions_begun_total"), 2.0, "sessions come and go");
+    drop(receives);
+}

@@ -18,7 +18,7 @@ fn soak() {
     let (warm, end) = (Duration::from_secs(2), Instant::now() + Duration::from_secs(seconds));
     let load = Load::start(&clusters.a, mapping_address(0));
     std::thread::park_timeout(warm);
-    let before = [&send, &receive].map(|end| (end.process.memory(), end.process.files()));
+    let before = [&send, &receive].map(|end| (end.process.memory(), end.process.descriptors()));
     // A fixed sequence without a pattern, so that a failure can be had again.
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
     while Instant::now() < end {
@@ -46,7 +46,7 @@ fn soak() {
     send.until_metric("isthmus_connections", 0.0);
     send.until_metric("isthmus_sessions", 2.0);
     for (end, (memory, files)) in [&send, &receive].into_iter().zip(before) {
-        let (now, open) = (end.process.memory(), end.process.files());
+        let (now, open) = (end.process.memory(), end.process.descriptors());
         println!("memory {memory} → {now} MiB, files {files} → {open}");
         assert!(now <= memory + GROWTH, "memory {memory} → {now} MiB");
         assert!(open <= files, "files {files} → {open}");

@@ -2,13 +2,19 @@
 
 use std::collections::BTreeSet;
 
+use clap::Parser;
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tunnel_common::control::Control;
+use tunnel_common::keys;
 use tunnel_common::kubernetes::{Cluster as Api, siblings};
+use tunnel_send::app::App;
+use tunnel_send::args::ServeArgs;
 
-use crate::cluster::{Cluster, until};
+use crate::cluster::{CONFIG, Cluster, config, until};
+use crate::harness::{End, Place, log};
 
 on_each_server!({
     ready_pods_are_siblings
@@ -89,4 +95,33 @@ fn an_outage_leaves_the_siblings_as_they_were() {
     slice(&cluster, "two", "tunnel-peers", &json!([{ "addresses": ["10.1.0.2"] }]));
     scene.until(&["10.1.0.1", "10.1.0.2"]);
     assert_eq!(cluster.server().requests("list", "endpointslices"), 1);
+}
+
+/// Only in this process: a real server takes no loopback addresses for pods.
+#[test]
+fn replicas_find_each_other() {
+    let cluster = Cluster::in_process();
+    cluster.create::<ConfigMap>(json!({
+        "metadata": { "name": CONFIG }, "data": { "config.json": config([]).to_string() },
+    }));
+    let places = [Place::take(), Place::take()];
+    let addresses = places.each_ref().map(|place| json!({ "addresses": [place.address] }));
+    slice(&cluster, "pods", "tunnel-peers", &json!(addresses));
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys");
+    keys::generate(&keys, &["tunnel.example".to_owned()], "b").unwrap();
+    let replicas = places.each_ref().map(|place| {
+        let mut flags = cluster.flags(place);
+        flags.extend([
+            format!("--keys={}", keys.join("send").display()),
+            format!("--tunnel=grpc://{}", place.port(9000)),
+            "--sibling-service=tunnel-peers:9000".to_owned(),
+        ]);
+        let args = ServeArgs::try_parse_from(flags).unwrap();
+        log(&args);
+        End::start("send", async move || App::build(&args).await).unwrap()
+    });
+    for replica in &replicas {
+        until("the sibling", || (replica.metric("isthmus_siblings ") == 1).then_some(()));
+    }
 }

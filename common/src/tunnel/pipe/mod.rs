@@ -251,14 +251,14 @@ mod tests {
     async fn a_writer_waits_for_its_reader() {
         let drain = Drain::new();
         let (mut client, mut server) = pipes(&drain).await;
-        let data = pattern(32 << 20);
+        let data = pattern(96 << 20);
         let mut written = 0;
         while let Ok(len) =
             timeout(Duration::from_millis(500), client.write(&data[written..])).await
         {
             written += len.unwrap();
         }
-        assert!(written < 6 << 20, "{written} bytes were taken unread");
+        assert!(written < 66 << 20, "{written} bytes were taken unread");
         drop(client);
         assert!(timeout(LIMIT, read_all(&mut server)).await.unwrap() == data[..written]);
     }
