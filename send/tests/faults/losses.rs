@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::clusters::{Clusters, Tunnel, mapping_address};
 use crate::load::Load;
+use crate::relay::Relay;
 
 /// The outage that a cut may cause. It is stated as 500 ms; a busy machine gets the double.
 const CUT: Duration = Duration::from_secs(1);
@@ -63,13 +64,13 @@ fn cut_of_one_of_two_tunnels() {
     send.terminate();
 }
 
-fn silence(tunnel: Tunnel) {
+fn silence(tunnel: Tunnel, fall_silent: impl Fn(&Relay) -> usize) {
     let clusters = Clusters::new(tunnel, 1);
     let send = clusters.send(0, &[]);
     let receive = clusters.receive(0, &[]);
     let load = Load::start(&clusters.a, mapping_address(0));
     std::thread::park_timeout(Duration::from_millis(500));
-    assert_eq!(clusters.wire.swallow(), 1);
+    assert_eq!(fall_silent(&clusters.wire), 1);
     send.until_metric("isthmus_sessions_begun_total", 2.0);
     std::thread::park_timeout(Duration::from_millis(500));
     let outcome = load.end();
@@ -81,10 +82,32 @@ fn silence(tunnel: Tunnel) {
 
 #[test]
 fn silence_over_grpc() {
-    silence(Tunnel::Grpc);
+    silence(Tunnel::Grpc, Relay::swallow);
 }
 
 #[test]
 fn silence_over_ssh() {
-    silence(Tunnel::Ssh);
+    silence(Tunnel::Ssh, Relay::swallow);
+}
+
+/// Only one of the two can notice by itself.
+#[test]
+fn silence_of_one_end() {
+    silence(Tunnel::Grpc, |wire| wire.swallow_from(0));
+    silence(Tunnel::Grpc, |wire| wire.swallow_from(1));
+}
+
+/// A slow wire is not a lost one.
+#[test]
+fn a_slow_wire() {
+    let clusters = Clusters::new(Tunnel::Grpc, 1);
+    let send = clusters.send(0, &[]);
+    let receive = clusters.receive(0, &[]);
+    clusters.wire.slow_down(Duration::from_millis(20), 1 << 20);
+    let load = Load::start(&clusters.a, mapping_address(0));
+    std::thread::park_timeout(Duration::from_secs(4));
+    load.end().assert_all_answered();
+    assert_eq!(send.metric("isthmus_sessions_begun_total"), 1.0, "sessions come and go");
+    receive.terminate();
+    send.terminate();
 }

@@ -1,11 +1,11 @@
-//! A wire that can be cut, or swallow what is sent, and that leads to any of several ends.
+//! A wire that can be cut, be slow, or swallow what is sent, and that leads to any of several ends.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::spawn;
-use std::time::Duration;
+use std::thread::{park_timeout, spawn};
+use std::time::{Duration, Instant};
 
 /// Passes on what comes, connection by connection, to the ends in turn.
 #[derive(Clone)]
@@ -14,13 +14,19 @@ pub struct Relay(Arc<Shared>);
 struct Shared {
     ends: Mutex<Vec<SocketAddr>>,
     next: AtomicUsize,
+    /// How long each piece waits, in microseconds.
+    delay: AtomicU64,
+    /// Bytes per second each way; 0 is any number.
+    rate: AtomicU64,
     open: Mutex<Vec<Arc<Joined>>>,
 }
 
 /// Two connections that were made one.
 struct Joined {
+    /// Who has dialled, and whom that was led to.
     sides: [TcpStream; 2],
-    swallows: AtomicBool,
+    /// What comes from either goes nowhere.
+    swallows: [AtomicBool; 2],
     over: AtomicBool,
 }
 
@@ -31,6 +37,8 @@ impl Relay {
         let relay = Self(Arc::new(Shared {
             ends: Mutex::new(ends.to_vec()),
             next: AtomicUsize::new(0),
+            delay: AtomicU64::new(0),
+            rate: AtomicU64::new(0),
             open: Mutex::default(),
         }));
         let accepting = relay.clone();
@@ -62,9 +70,32 @@ impl Relay {
 
     /// From now on the connections that are open carry nothing, and neither end hears of it.
     pub fn swallow(&self) -> usize {
+        self.swallow_from(0);
+        self.swallow_from(1)
+    }
+
+    /// The same for what comes from those who have dialled (0), or from those who were (1).
+    pub fn swallow_from(&self, side: usize) -> usize {
         let open = self.open();
-        open.iter().for_each(|joined| joined.swallows.store(true, Ordering::Relaxed));
+        open.iter().for_each(|joined| joined.swallows[side].store(true, Ordering::Relaxed));
         open.len()
+    }
+
+    /// From now on each piece waits so long, and no more than so many bytes a second pass each way.
+    pub fn slow_down(&self, delay: Duration, rate: u64) {
+        self.0.delay.store(delay.as_micros() as u64, Ordering::Relaxed);
+        self.0.rate.store(rate, Ordering::Relaxed);
+    }
+
+    /// Holds a piece up as long as the wire is slow.
+    fn hold(&self, len: usize) {
+        let rate = self.0.rate.load(Ordering::Relaxed);
+        let passing = (len as u64 * 1_000_000).checked_div(rate).unwrap_or_default();
+        let until =
+            Instant::now() + Duration::from_micros(self.0.delay.load(Ordering::Relaxed) + passing);
+        while Instant::now() < until {
+            park_timeout(until - Instant::now());
+        }
     }
 
     fn open(&self) -> Vec<Arc<Joined>> {
@@ -87,16 +118,16 @@ impl Relay {
         let Some(to) = self.connect() else { return };
         let joined = Arc::new(Joined {
             sides: [from, to],
-            swallows: AtomicBool::default(),
+            swallows: Default::default(),
             over: AtomicBool::default(),
         });
         self.0.open.lock().unwrap().push(Arc::clone(&joined));
         for side in &joined.sides {
             side.set_nodelay(true).unwrap();
         }
-        let back = Arc::clone(&joined);
-        let backward = spawn(move || back.pump(1));
-        joined.pump(0);
+        let (back, relay) = (Arc::clone(&joined), self.clone());
+        let backward = spawn(move || back.pump(1, &relay));
+        joined.pump(0, self);
         let _ = backward.join();
         joined.over.store(true, Ordering::Relaxed);
     }
@@ -104,18 +135,19 @@ impl Relay {
 
 impl Joined {
     /// Passes on what one side sends, until it ends.
-    fn pump(&self, from: usize) {
-        let (mut from, mut to) = (&self.sides[from], &self.sides[1 - from]);
+    fn pump(&self, side: usize, relay: &Relay) {
+        let (mut from, mut to) = (&self.sides[side], &self.sides[1 - side]);
         let mut buffer = [0; 64 * 1024];
         loop {
             let len = from.read(&mut buffer).unwrap_or(0);
-            let swallows = self.swallows.load(Ordering::Relaxed);
+            let swallows = self.swallows[side].load(Ordering::Relaxed);
             if len == 0 {
                 if !swallows {
                     let _ = to.shutdown(Shutdown::Write);
                 }
                 return;
             }
+            relay.hold(len);
             if !swallows && to.write_all(&buffer[..len]).is_err() {
                 let _ = from.shutdown(Shutdown::Both);
                 return;
