@@ -46,6 +46,14 @@ impl Drain {
         tokio::task::spawn_local(self.tasks.track_future(task));
     }
 
+    /// Runs `task` only until the drain is asked: it has nothing to finish.
+    pub fn spawn_until_asked(&self, task: impl Future<Output = ()> + 'static) {
+        let asked = self.asked.clone();
+        self.spawn(async move {
+            asked.run_until_cancelled(task).await;
+        });
+    }
+
     /// Resolves when the tasks should finish what they do and take on nothing new. Cancel safe.
     pub async fn asked(&self) {
         self.asked.cancelled().await;

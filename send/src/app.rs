@@ -68,7 +68,7 @@ impl App {
         }
         if let (Some(place), Some(keys)) = (&args.siblings, &args.keys) {
             let (found, addresses) = watch::channel(BTreeSet::new());
-            app.peers.spawn(look_up(place.clone(), found));
+            app.peers.spawn_until_asked(look_up(place.clone(), found));
             app.connect_to(addresses, keys);
         }
         if let (Some(service), Some(keys)) = (&args.sibling_service, &args.keys) {
@@ -89,7 +89,7 @@ impl App {
             kubernetes::siblings::follow(kubernetes.cluster.clone(), &namespace, &service.host);
         self.process.spawn("siblings", follow);
         let (found, addresses) = watch::channel(BTreeSet::new());
-        self.peers.spawn(with_port(pods, service.port, found));
+        self.peers.spawn_until_asked(with_port(pods, service.port, found));
         Ok(addresses)
     }
 
@@ -195,7 +195,7 @@ impl App {
         process.start.open();
         let keeping =
             self.services.and_then(|options| Keeping::start(options, &process, &sessions));
-        peers.spawn(Rc::clone(&sessions).watch_drift(process.ready.clone()));
+        peers.spawn_until_asked(Rc::clone(&sessions).watch_drift(process.ready.clone()));
         let follow = follow(listeners, process.config.clone(), Rc::clone(&sessions), gate);
         let leave = async {
             stop.await;

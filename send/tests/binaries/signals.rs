@@ -90,3 +90,15 @@ fn assert_ends_at_once(process: Process, [first, second]: [&str; 2]) {
     assert!(asked_again.elapsed() < Duration::from_secs(2), "{:?}", asked_again.elapsed());
     assert!(ended.log.last().unwrap().contains("ended by a second signal"), "{:?}", ended.log);
 }
+
+#[test]
+fn an_idle_bridge_ends_at_once() {
+    let (send, receive) = Ends::new(target(|_| {})).start();
+    for process in [send, receive] {
+        let begun = Instant::now();
+        process.signal("TERM");
+        assert!(process.ended().status.success());
+        // Far below any limit of an orderly end.
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    }
+}
