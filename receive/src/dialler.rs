@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::sessions::Sessions;
 
 /// How long to wait after a connection that was one too many. Three replicas behind a balancer that
-/// chooses at random take five dials on average, which is well under a second.
+/// chooses at random take five to six dials on average, which is well under a second.
 const SURPLUS: BackoffConfig = BackoffConfig {
     base: Duration::from_millis(20),
     cap: Duration::from_secs(5),

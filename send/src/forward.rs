@@ -140,9 +140,7 @@ fn encode(parts: &Parts) -> Result<EncodedHead, ProxyError> {
     if parts.method == Method::CONNECT {
         return Err(ProxyError::HttpRequest("CONNECT is for proxies; this is a service".into()));
     }
-    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-    EncodedHead::request(&parts.method, target, &parts.headers)
-        .map_err(|_| ProxyError::RequestHeadTooLarge { limit: MAX_HEAD })
+    EncodedHead::passed_on(parts).map_err(|_| ProxyError::RequestHeadTooLarge { limit: MAX_HEAD })
 }
 
 /// The body of a reply: a short text of the bridge's own, or what comes through the tunnel.

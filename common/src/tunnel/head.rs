@@ -4,6 +4,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 
 use super::frame::MAX_HEAD;
@@ -28,6 +29,12 @@ impl EncodedHead {
         put_short(&mut out, method.as_str().as_bytes())?;
         put_short(&mut out, target.as_bytes())?;
         Self::finish(out, headers)
+    }
+
+    /// Encodes the head of a request that is passed on: of its target, path and query.
+    pub fn passed_on(parts: &Parts) -> Result<Self, HeadTooLarge> {
+        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+        Self::request(&parts.method, target, &parts.headers)
     }
 
     /// Encodes a response's head.

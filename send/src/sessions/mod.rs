@@ -53,20 +53,6 @@ pub struct Sessions {
     clusters: watch::Sender<BTreeSet<String>>,
 }
 
-/// How a session with a sibling ended.
-pub(crate) enum SiblingEnd {
-    /// It was this process itself.
-    IsSelf,
-    /// It was another.
-    Ended,
-}
-
-impl SiblingEnd {
-    pub(crate) fn is_self(&self) -> bool {
-        matches!(self, Self::IsSelf)
-    }
-}
-
 impl Sessions {
     /// An empty set. `connect_wait` is how long a request waits for a session before it fails. The
     /// tunnels run in `drain`, the requests of siblings in `relays`.
@@ -102,8 +88,9 @@ impl Sessions {
         self.drain.spawn(Rc::clone(self).follow(session));
     }
 
-    /// The same with a sibling that this end has dialled, until that ends.
-    pub(crate) async fn serve_sibling<Io>(self: &Rc<Self>, io: Io, peer: Peer) -> SiblingEnd
+    /// The same with a sibling that this end has dialled, until that ends. Returns whether it was
+    /// this process itself.
+    pub(crate) async fn serve_sibling<Io>(self: &Rc<Self>, io: Io, peer: Peer) -> bool
     where
         Io: AsyncRead + AsyncWrite + Unpin + 'static,
     {
@@ -112,10 +99,7 @@ impl Sessions {
         let session = self.start(io, peer, Side::Receive, hello);
         Rc::clone(self).follow(session.clone()).await;
         let instance = session.hello().map(|hello| hello.instance);
-        match instance.as_ref() == Some(&self.hello.borrow().instance) {
-            true => SiblingEnd::IsSelf,
-            false => SiblingEnd::Ended,
-        }
+        instance.as_ref() == Some(&self.hello.borrow().instance)
     }
 
     fn start<Io>(&self, io: Io, peer: Peer, side: Side, hello: Hello) -> Session

@@ -25,7 +25,9 @@ impl Sessions {
         let (mut parts, body) = request.into_parts();
         // With another config than the sibling's, this replica would have to guess the cluster.
         let Some(route) = self.route(&mut parts) else { return reply.reset(ResetCode::NotBegun) };
-        let Some(head) = encode(&parts) else { return reply.reset(ResetCode::Failed) };
+        let Ok(head) = EncodedHead::passed_on(&parts) else {
+            return reply.reset(ResetCode::Failed);
+        };
         self.metrics.relayed.inc();
         let upgrade = parts.headers.contains_key(header::UPGRADE);
         let (upload, kept) = match upgrade {
@@ -71,11 +73,6 @@ impl Sessions {
         headers::stamp(&mut parts.headers, &condition);
         self.config.borrow().route(&condition).cloned()
     }
-}
-
-fn encode(parts: &Parts) -> Option<EncodedHead> {
-    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-    EncodedHead::request(&parts.method, target, &parts.headers).ok()
 }
 
 async fn pass_on(response: Response<RecvHalf>, mut reply: SendHalf) {

@@ -74,7 +74,8 @@ impl Siblings {
                 Ok((io, peer)) => {
                     retry.worked();
                     let begun = Instant::now();
-                    if self.sessions.serve_sibling(io, peer).await.is_self() {
+                    let is_self = self.sessions.serve_sibling(io, peer).await;
+                    if is_self {
                         // Kept in `kept`, so that it is not dialled again.
                         return;
                     }
