@@ -64,7 +64,7 @@ impl Callers {
     ) -> impl Future<Output = ()> + 'static {
         let (forward, mapping) = (Rc::clone(&self.forward), Rc::clone(&self.mapping));
         let (limits, drain) = (self.limits, self.drain.clone());
-        let address = Rc::new(Address::from(peer.ip()));
+        let address = Address::from(peer.ip());
         async move {
             let tls = mapping.tls.borrow().clone();
             let stream = match tls {
@@ -74,9 +74,8 @@ impl Callers {
                     Err(error) => return tracing::debug!(%peer, %error, "no TLS with a caller"),
                 },
             };
-            let call = |head, body| {
-                Rc::clone(&forward).call(Rc::clone(&mapping), Rc::clone(&address), head, body)
-            };
+            let call =
+                |head, body| Rc::clone(&forward).call(Rc::clone(&mapping), &address, head, body);
             let refuse = |error: &_| mapping.refuse(error, false).map(ReplyBody::from);
             edge::serve(stream, call, refuse, limits, &drain).await;
             drop(open);

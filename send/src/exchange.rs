@@ -56,7 +56,7 @@ where
         let head = loop {
             let holds_back = !self.upload.is_empty() && way.is_some();
             let head = match holds_back {
-                true => timeout(CONTINUE_WAIT, recv.response()).await,
+                true => Box::pin(timeout(CONTINUE_WAIT, recv.response())).await,
                 false => Ok(recv.response().await),
             };
             let Ok(head) = head else {

@@ -53,35 +53,44 @@ impl Forward {
     }
 
     /// Answers a request that `peer` has sent to the mapping's port.
-    pub async fn call(
+    ///
+    /// The head is dealt with at once: the future then has no room for it.
+    pub fn call(
         self: Rc<Self>,
         mapping: Rc<Mapping>,
-        peer: Rc<Address>,
-        mut parts: Parts,
+        peer: &Address,
+        mut head: Parts,
         body: CallerBody,
-    ) -> Answer<ReplyBody, Duplex> {
+    ) -> impl Future<Output = Answer<ReplyBody, Duplex>> + 'static {
         let permit = Permit::new(&self);
-        let json = error::wants_json(&parts.headers);
-        let answer = self.forward(&mapping, &peer, &mut parts, body).await;
-        let response = match answer {
-            Ok(Answer::Switched(response, duplex)) => {
-                mapping.metrics.answered(response.status());
-                return Answer::Switched(response, duplex);
-            }
-            Ok(Answer::Response(response)) => response.map(Either::Right),
-            Err(error) => mapping.refuse(&error, json).map(Either::Left),
-        };
-        mapping.metrics.answered(response.status());
-        Answer::Response(response.map(|body| ReplyBody { body, _permit: Some(permit) }))
+        let json = error::wants_json(&head.headers);
+        let informer = body.informer();
+        let request = self.prepare(&mapping, peer, &mut head, body);
+        async move {
+            let answer = match request {
+                Ok(mut request) => self.forward(&mut request, informer.as_ref()).await,
+                Err(error) => Err(error),
+            };
+            let response = match answer {
+                Ok(Answer::Switched(response, duplex)) => {
+                    mapping.metrics.answered(response.status());
+                    return Answer::Switched(response, duplex);
+                }
+                Ok(Answer::Response(response)) => response.map(Either::Right),
+                Err(error) => mapping.refuse(&error, json).map(Either::Left),
+            };
+            mapping.metrics.answered(response.status());
+            Answer::Response(response.map(|body| ReplyBody { body, _permit: Some(permit) }))
+        }
     }
 
-    async fn forward(
+    fn prepare(
         &self,
         mapping: &Mapping,
         peer: &Address,
         parts: &mut Parts,
         body: CallerBody,
-    ) -> Result<Answer<RecvHalf, Duplex>, ProxyError> {
+    ) -> Result<Outgoing<CallerBody>, ProxyError> {
         if self.in_flight.get() > self.max_requests {
             return Err(ProxyError::ConnectionLimitReached);
         }
@@ -102,25 +111,30 @@ impl Forward {
         }
         let head = encode(parts)?;
         headers::recycle(&mut parts.headers);
-        let informer = body.informer();
-        let expects_continue = informer.as_ref().is_some_and(Informer::expects_continue);
-        let upload = match expects_continue {
-            // To read it would be to ask for it.
-            true => Upload::streamed(body),
-            false => Upload::kept(body).await.map_err(|error| {
-                ProxyError::HttpRequest(format!("the request's body broke off: {error}").into())
-            })?,
-        };
-        let request = Outgoing {
+        let expects_continue = body.informer().is_some_and(|caller| caller.expects_continue());
+        Ok(Outgoing {
             route,
             head,
-            upload,
+            upload: Upload::streamed(body),
             idempotent: parts.method.is_idempotent(),
             upgrade: upgrade.is_some(),
             expects_continue,
-        };
+        })
+    }
+
+    async fn forward(
+        &self,
+        request: &mut Outgoing<CallerBody>,
+        informer: Option<&Informer>,
+    ) -> Result<Answer<RecvHalf, Duplex>, ProxyError> {
+        // To read a body that is to be asked for would be to ask for it.
+        if !request.expects_continue && !request.upload.is_empty() {
+            Box::pin(request.upload.keep()).await.map_err(|error| {
+                ProxyError::HttpRequest(format!("the request's body broke off: {error}").into())
+            })?;
+        }
         let inform = |head: &Response<()>| {
-            if let Some(informer) = &informer {
+            if let Some(informer) = informer {
                 informer.inform(head);
             }
         };

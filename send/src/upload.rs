@@ -38,26 +38,29 @@ where
         }
     }
 
-    /// A body that is kept if it is small and comes soon. Fails as the body does.
-    pub async fn kept(mut body: B) -> Result<Self, B::Error> {
-        let Some(length @ 1..=KEPT) = body.size_hint().exact() else {
-            return Ok(Self::streamed(body));
+    /// Reads and keeps a body that says to be small, as far as it comes soon. Fails as the body
+    /// does.
+    pub async fn keep(&mut self) -> Result<(), B::Error> {
+        let Self::Streamed(Some(UploadBody { begun, rest: Some(body) })) = self else {
+            return Ok(());
         };
-        let mut begun = BytesMut::with_capacity(length as usize);
+        let Some(length @ 1..=KEPT) = body.size_hint().exact() else { return Ok(()) };
+        let mut whole = BytesMut::with_capacity(length as usize);
         let deadline = Instant::now() + KEEP_WAIT;
         while !body.is_end_stream() {
             let Ok(frame) = timeout_at(deadline, body.frame()).await else {
-                let begun = begun.freeze();
-                return Ok(Self::Streamed(Some(UploadBody { begun, rest: Some(body) })));
+                *begun = whole.freeze();
+                return Ok(());
             };
             match frame.transpose()?.map(Frame::into_data) {
-                Some(Ok(data)) => begun.extend_from_slice(&data),
+                Some(Ok(data)) => whole.extend_from_slice(&data),
                 // Trailers after a body of known length are nobody's.
                 Some(Err(_)) => {}
                 None => break,
             }
         }
-        Ok(Self::Kept(begun.freeze()))
+        *self = Self::Kept(whole.freeze());
+        Ok(())
     }
 
     /// There is no body.

@@ -165,7 +165,7 @@ impl Sessions {
     /// has provably not begun with it. Informational responses (1xx) are given to `inform`.
     pub async fn send<B>(
         &self,
-        mut request: Outgoing<B>,
+        request: &mut Outgoing<B>,
         inform: &dyn Fn(&Response<()>),
         reach: Reach,
     ) -> Result<Answer<RecvHalf, Duplex>, ProxyError>

@@ -33,7 +33,7 @@ impl Sessions {
             true => (Upload::Empty, Some(body)),
             false => (Upload::streamed(body), None),
         };
-        let request = Outgoing {
+        let mut request = Outgoing {
             route,
             head,
             idempotent: parts.method.is_idempotent(),
@@ -47,7 +47,7 @@ impl Sessions {
             }
         };
         let answer = tokio::select! {
-            answer = self.send(request, &inform, Reach::Tunnels) => answer,
+            answer = self.send(&mut request, &inform, Reach::Tunnels) => answer,
             _ = reply.failed() => return,
         };
         // If the stream fails from here on, its other end knows; nobody is left here to be told.
