@@ -111,6 +111,41 @@ def memory(run):
     return text + "\n"
 
 
+def scale(run, subjects, new_mappings):
+    """A table for each thing that grows, with ratios to its first step."""
+    text = ""
+    for title, steps, option in subjects:
+        names = [f"{option}-{step}" for step in steps]
+        lines = [("CPU s of both ends per 100 000 small GETs at c=64", "small", cpu_per_100k),
+                 ("MiB resident of both ends, before the load", "memory", lambda r: r["mib"])]
+        text += steps_table(run, title, steps, lambda n, cell: (names[n], cell), lines)
+    few, many = (of(run, f"idle-{step}", "memory").get(0) for step in subjects[-1][1])
+    if few and many:
+        count = subjects[-1][1][1] - subjects[-1][1][0]
+        text += f"KiB per idle connection: {number((many['mib'] - few['mib']) * 1024 / count)}.\n\n"
+    lines = [(name, key, lambda r, key=key: r[key] * 1000) for key, name in (
+        ("answered", "from the rename until a request to the last is answered, ms"),
+        ("answered_net", "of it after both ends had taken up the config"),
+        ("listening", "from the rename until send listens on all, ms"),
+        ("listening_net", "of it after send had taken up the config"))]
+    return text + steps_table(run, "New mappings", new_mappings,
+                              lambda n, _: ("new-config", f"new-{new_mappings[n]}"), lines)
+
+
+def steps_table(run, title, steps, place, lines):
+    """Columns are the steps; `place` tells the peer and the cell of a step's number."""
+    text = f"### {title}\n\n| | {' | '.join(map(str, steps))} |\n" + "|---" * (len(steps) + 1) + "|\n"
+    for name, cell, value in lines:
+        found = [of(run, *place(n, cell)) for n in range(len(steps))]
+        values = [{n: value(record) for n, record in records.items()} for records in found]
+        texts = [number(middle(values[0].values()))]
+        for records in values[1:]:
+            ratio = middle(records[n] / values[0][n] for n in records if values[0].get(n))
+            texts.append(f"{number(middle(records.values()))} ({number(ratio)}×)")
+        text += f"| {name} | {' | '.join(texts)} |\n"
+    return text + "\n"
+
+
 def rows(run, title, columns, value, ours=OURS, skip=None):
     """A table with a row for each peer, and a column for each (cell, title)."""
     text = f"### {title}\n\n| | {' | '.join(name for _, name in columns)} |\n"
