@@ -94,7 +94,7 @@ class Run:
 
     def foreign(self):
         """The share of the machine that went to others or was stolen: median and most."""
-        shares = [record["foreign"] for record in self.records if "foreign" in record]
+        shares = [record["foreign"] for record in self.records if "foreign" in record] or [0]
         return statistics.median(shares), max(shares)
 
     def rounds(self):

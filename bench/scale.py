@@ -34,7 +34,7 @@ class Bridge(peers.Peer):
         processes = peers.ends(
             name, tunnel, [*["--tunnel", tunnel] * urls, "--connections", tunnels // urls],
             ["--admin", f"127.0.0.1:{self.admin}", "--idle-timeout", "10m"], log)
-        about = f"{mappings} mappings, {tunnels} tunnels, {idle} idle connections"
+        about = f"mappings: {mappings}, tunnels: {tunnels}, idle connections: {idle}"
         super().__init__(name, base, processes, about)
         self.http = self.sink = base + 20
 
@@ -94,14 +94,12 @@ def change(bridge, count):
     peers.write_config(bridge.name, {**before, **dict.fromkeys(new, peers.BACKEND)})
     wait_for(lambda: loads.works(new[-1]), f"{count} new mappings", pause=0.001)
     answered = time.time()
-    send, receive = (log.time_of("config applied") for log in logs)
-    opened = logs[0].time_of("mapping opened")
+    read, opened = (logs[0].time_of(text) for text in ("config applied", "mapping opened"))
     logs = [Log(process.name) for process in bridge.processes]
     peers.write_config(bridge.name, before)
     for log in logs:
         wait_for(lambda: log.time_of("config applied"), "the old config")
-    return {"answered": answered - begin, "listening": opened - begin,
-            "answered_net": answered - max(send, receive), "listening_net": opened - send}
+    return {"answered": answered - begin, "listening": opened - begin, "opening": opened - read}
 
 
 class Log:

@@ -124,24 +124,24 @@ def scale(run, subjects, new_mappings):
         count = subjects[-1][1][1] - subjects[-1][1][0]
         text += f"KiB per idle connection: {number((many['mib'] - few['mib']) * 1024 / count)}.\n\n"
     lines = [(name, key, lambda r, key=key: r[key] * 1000) for key, name in (
-        ("answered", "from the rename until a request to the last is answered, ms"),
-        ("answered_net", "of it after both ends had taken up the config"),
-        ("listening", "from the rename until send listens on all, ms"),
-        ("listening_net", "of it after send had taken up the config"))]
-    return text + steps_table(run, "New mappings", new_mappings,
-                              lambda n, _: ("new-config", f"new-{new_mappings[n]}"), lines)
+        ("answered", "ms from the rename of the config until a request to the last is answered"),
+        ("listening", "ms until send listens on all"),
+        ("opening", "of these, ms after send had read the config"))]
+    return text + steps_table(run, "New mappings", new_mappings, lambda n, key: (
+        "new-config", f"new-{new_mappings[n]}"), lines, ratios=False)
 
 
-def steps_table(run, title, steps, place, lines):
+def steps_table(run, title, steps, place, lines, ratios=True):
     """Columns are the steps; `place` tells the peer and the cell of a step's number."""
-    text = f"### {title}\n\n| | {' | '.join(map(str, steps))} |\n" + "|---" * (len(steps) + 1) + "|\n"
+    heads = [f"{step:_}".replace("_", " ") if step >= 10_000 else str(step) for step in steps]
+    text = f"### {title}\n\n| | {' | '.join(heads)} |\n" + "|---" * (len(steps) + 1) + "|\n"
     for name, cell, value in lines:
         found = [of(run, *place(n, cell)) for n in range(len(steps))]
         values = [{n: value(record) for n, record in records.items()} for records in found]
-        texts = [number(middle(values[0].values()))]
-        for records in values[1:]:
-            ratio = middle(records[n] / values[0][n] for n in records if values[0].get(n))
-            texts.append(f"{number(middle(records.values()))} ({number(ratio)}×)")
+        texts = [number(middle(records.values())) for records in values]
+        for n in range(1, len(steps)) if ratios else ():
+            ratio = middle(values[n][r] / values[0][r] for r in values[n] if values[0].get(r))
+            texts[n] += f" ({number(ratio)}×)" if ratio else ""
         text += f"| {name} | {' | '.join(texts)} |\n"
     return text + "\n"
 
