@@ -68,8 +68,7 @@ def scale(run, options):
                for number, (option, step) in enumerate(steps)]
     changed = Bridge("new-config", 30_000, mappings=1, log="info")
     run.start([*bridges, changed])
-    bridges = [bridge for bridge in bridges if bridge in run.running]
-    for bridge in bridges:
+    for bridge in run.running:
         run.record(bridge, "memory", 0, mib=bridge.memory())
     for number, order in run.rounds():
         for bridge in order:
@@ -94,6 +93,7 @@ def change(bridge, count):
     peers.write_config(bridge.name, {**before, **dict.fromkeys(new, peers.BACKEND)})
     wait_for(lambda: loads.works(new[-1]), f"{count} new mappings", pause=0.001)
     answered = time.time()
+    wait_for(lambda: logs[0].time_of("mapping opened"), "the log")
     read, opened = (logs[0].time_of(text) for text in ("config applied", "mapping opened"))
     logs = [Log(process.name) for process in bridge.processes]
     peers.write_config(bridge.name, before)
