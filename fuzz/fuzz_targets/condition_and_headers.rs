@@ -7,7 +7,7 @@ use http::header::{HeaderName, HeaderValue};
 use http::{Method, Request, Uri, Version};
 use libfuzzer_sys::fuzz_target;
 use tunnel_common::condition::Condition;
-use tunnel_common::headers::{self, Downstream};
+use tunnel_common::headers::{self, Address, Downstream};
 
 fuzz_target!(|data: &[u8]| {
     let Some(request) = request(data) else { return };
@@ -22,7 +22,8 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(untouched, stripped, "nothing is left to strip");
 
     let trust = data.first().is_some_and(|byte| byte & 1 == 1);
-    let downstream = Downstream { peer: IpAddr::V4(Ipv4Addr::LOCALHOST), tls: false, trust };
+    let peer = Address::from(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let downstream = Downstream { peer: &peer, tls: false, trust };
     if headers::prepare_request(&mut parts, &downstream).is_ok() {
         let condition = Condition::from(8050);
         headers::stamp(&mut parts.headers, &condition);

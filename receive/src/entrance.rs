@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tunnel_common::drain::Drain;
 use tunnel_common::edge::{self, Limits};
+use tunnel_common::headers::Address;
 use tunnel_common::http1::Stream;
 use tunnel_common::tunnel::Peer;
 
@@ -64,7 +65,9 @@ impl Entrance {
                         sessions.release_number(number);
                     }
                     Ok(Ok(false)) => {
-                        let call = |request| Rc::clone(&forward).call(peer, request);
+                        let peer = Rc::new(Address::from(peer.ip()));
+                        let call =
+                            |head, body| Rc::clone(&forward).call(Rc::clone(&peer), head, body);
                         let refuse = |error: &_| forward.refuse(error, false);
                         edge::serve(Stream::Plain(stream), call, refuse, Limits::default(), &drain)
                             .await;

@@ -1,23 +1,22 @@
 //! From the tunnel, or the plain entrance, to the target that the config names, and back.
 
 use std::error::Error;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::Response;
 use http::request::Parts;
-use http::{Request, Response};
 use http_body::Body;
 use http_body_util::{Either, Empty, Full};
 use tokio::sync::watch;
 use tunnel_common::config::{Config, Route};
 use tunnel_common::edge::{CallerBody, Limits};
 use tunnel_common::error::{self, ProxyError};
-use tunnel_common::headers::{self, Downstream};
+use tunnel_common::headers::{self, Address, Downstream};
 use tunnel_common::http1::{Answer, Switched};
 use tunnel_common::switch;
-use tunnel_common::tunnel::{Duplex, EncodedHead, HeadTooLarge, Incoming, RecvHalf, SendHalf};
+use tunnel_common::tunnel::{Duplex, EncodedHead, HeadTooLarge, RecvHalf, SendHalf};
 
 use crate::metrics::Metrics;
 use crate::upstream::{UpstreamBody, Upstreams};
@@ -49,22 +48,21 @@ impl Forward {
     }
 
     /// Answers a request that came through the tunnel; ends early when nobody waits any more.
-    pub async fn serve(self: Rc<Self>, incoming: Incoming) {
-        let Incoming { request, reply } = incoming;
-        let (mut parts, body) = request.into_parts();
-        match headers::strip_hop_by_hop(&mut parts.headers) {
-            None => self.exchange(parts, Either::Left(body), None, reply).await,
+    pub async fn serve(&self, parts: &mut Parts, body: RecvHalf, reply: SendHalf) {
+        let (body, kept) = match headers::strip_hop_by_hop(&mut parts.headers) {
+            None => (Either::Left(body), None),
             Some(protocol) => {
                 protocol.restore(&mut parts.headers);
-                self.exchange(parts, Either::Right(Empty::new()), Some(body), reply).await;
+                (Either::Right(Empty::new()), Some(body))
             }
-        }
+        };
+        self.exchange(parts, body, kept, reply).await;
     }
 
     /// `kept` is the way from the caller, where the request offers to switch protocols.
     async fn exchange(
         &self,
-        parts: Parts,
+        parts: &mut Parts,
         body: Either<RecvHalf, Empty<Bytes>>,
         kept: Option<RecvHalf>,
         mut reply: SendHalf,
@@ -92,7 +90,7 @@ impl Forward {
                 let (head, _) = encode(head.map(|()| Either::Left(Full::default())));
                 if reply.send_head(&head, false).await.is_ok() {
                     let idle = Limits::default().stream_idle_timeout;
-                    switch::join(connection, Duplex::new(reply, kept), idle).await;
+                    Box::pin(switch::join(connection, Duplex::new(reply, kept), idle)).await;
                 }
             }
             // Only a request that offers to switch is answered so, and its way is kept.
@@ -103,12 +101,12 @@ impl Forward {
     /// Answers a request that came to the plain entrance with its condition in the header.
     pub async fn call(
         self: Rc<Self>,
-        peer: SocketAddr,
-        request: Request<CallerBody>,
+        peer: Rc<Address>,
+        mut parts: Parts,
+        body: CallerBody,
     ) -> ForwardAnswer {
-        let (mut parts, body) = request.into_parts();
         // Who may choose the target may also say for whom.
-        let downstream = Downstream { peer: peer.ip(), tls: false, trust: true };
+        let downstream = Downstream { peer: &peer, tls: false, trust: true };
         match headers::prepare_request(&mut parts, &downstream) {
             Ok(Some(protocol)) => protocol.restore(&mut parts.headers),
             Ok(None) => {}
@@ -123,12 +121,12 @@ impl Forward {
                 informer.inform(&informational(head));
             }
         };
-        self.answer(parts, body, &inform).await
+        self.answer(&mut parts, body, &inform).await
     }
 
     async fn answer<B>(
         &self,
-        mut parts: Parts,
+        parts: &mut Parts,
         body: B,
         inform: &dyn Fn(&Response<()>),
     ) -> ForwardAnswer
@@ -138,8 +136,8 @@ impl Forward {
     {
         let json = error::wants_json(&parts.headers);
         let answer = async {
-            let route = self.route(&mut parts)?;
-            self.upstreams.send(&route, Request::from_parts(parts, body), inform).await
+            let route = self.route(parts)?;
+            self.upstreams.send(&route, parts, body, inform).await
         };
         match answer.await {
             Ok(Answer::Response(mut response)) => {
@@ -190,8 +188,10 @@ fn informational(head: &Response<()>) -> Response<()> {
 
 /// The head as the tunnel carries it; one that is too large becomes an error of the target's.
 fn encode(response: Response<ReplyBody>) -> (EncodedHead, ReplyBody) {
-    let (parts, body) = response.into_parts();
-    match EncodedHead::response(parts.status, &parts.headers) {
+    let (mut parts, body) = response.into_parts();
+    let head = EncodedHead::response(parts.status, &parts.headers);
+    headers::recycle(&mut parts.headers);
+    match head {
         Ok(head) => (head, body),
         Err(error @ HeadTooLarge) => {
             let reply = ProxyError::HttpProtocol(error.to_string()).reply(NAME, false);

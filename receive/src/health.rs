@@ -122,12 +122,13 @@ impl Probes {
         }
     }
 
-    async fn answers(&self, route: &Arc<Route>, path: &str) -> Result<(), String> {
+    async fn answers(&self, route: &Route, path: &str) -> Result<(), String> {
         let host = HeaderValue::from_str(route.target.authority.as_str());
         let request = Request::get(path).version(Version::HTTP_11).body(Empty::<Bytes>::new());
-        let (Ok(host), Ok(mut request)) = (host, request) else { return Ok(()) };
-        request.headers_mut().insert(HOST, host);
-        match timeout(LIMIT, self.upstreams.send(route, request, &|_| {})).await {
+        let (Ok(host), Ok(request)) = (host, request) else { return Ok(()) };
+        let (mut parts, body) = request.into_parts();
+        parts.headers.insert(HOST, host);
+        match timeout(LIMIT, self.upstreams.send(route, &mut parts, body, &|_| {})).await {
             Ok(Ok(Answer::Response(response))) if response.status().as_u16() < 400 => Ok(()),
             Ok(Ok(Answer::Response(response))) => Err(format!("{path}: {}", response.status())),
             Ok(Ok(Answer::Switched(..))) => Err(format!("{path}: another protocol")),

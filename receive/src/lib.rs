@@ -13,3 +13,4 @@ pub mod metrics;
 pub mod sessions;
 pub mod tunnel;
 pub mod upstream;
+mod workers;

@@ -14,10 +14,11 @@ use tunnel_common::tunnel::{Hello, Limits, Notice, Peer, Session, Side, TunnelEr
 
 use crate::forward::Forward;
 use crate::metrics::Metrics;
+use crate::workers::Workers;
 
 /// Serves sessions and knows which are up.
 pub struct Sessions {
-    forward: Rc<Forward>,
+    workers: Rc<Workers>,
     limits: Limits,
     hello: RefCell<Hello>,
     /// All that were begun and have not ended.
@@ -44,7 +45,7 @@ impl Sessions {
         drain: Drain,
     ) -> Self {
         Self {
-            forward,
+            workers: Workers::new(forward, &drain),
             limits,
             hello: RefCell::new(hello),
             started: RefCell::default(),
@@ -152,8 +153,8 @@ impl Sessions {
         let (mut seen, mut draining) = (0, false);
         loop {
             tokio::select! {
-                incoming = session.accept() => match incoming {
-                    Ok(incoming) => self.drain.spawn(Rc::clone(&self.forward).serve(incoming)),
+                request = session.accept() => match request {
+                    Ok(request) => self.workers.serve(request),
                     Err(end) => return end,
                 },
                 now = session.changed(seen) => {
@@ -166,6 +167,7 @@ impl Sessions {
                 () = self.drain.asked(), if !draining => {
                     draining = true;
                     session.drain();
+                    self.workers.dismiss_idle();
                 }
             }
         }
@@ -189,6 +191,7 @@ impl Sessions {
     fn down(&self, session: &Session) {
         self.started.borrow_mut().retain(|started| started != session);
         self.up.borrow_mut().retain(|up| up != session);
+        self.workers.dismiss_idle();
         self.count();
         self.changed.notify_waiters();
     }

@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tunnel_common::drain::Drain;
 use tunnel_common::edge::{self, Limits};
+use tunnel_common::headers::Address;
 use tunnel_common::http1::Stream;
 
 use crate::forward::{Forward, Mapping, ReplyBody};
@@ -63,16 +64,19 @@ impl Callers {
     ) -> impl Future<Output = ()> + 'static {
         let (forward, mapping) = (Rc::clone(&self.forward), Rc::clone(&self.mapping));
         let (limits, drain) = (self.limits, self.drain.clone());
+        let address = Rc::new(Address::from(peer.ip()));
         async move {
             let tls = mapping.tls.borrow().clone();
             let stream = match tls {
                 None => Stream::Plain(stream),
-                Some(tls) => match tls.accept(stream, limits.head_timeout).await {
+                Some(tls) => match Box::pin(tls.accept(stream, limits.head_timeout)).await {
                     Ok(stream) => stream,
                     Err(error) => return tracing::debug!(%peer, %error, "no TLS with a caller"),
                 },
             };
-            let call = |request| Rc::clone(&forward).call(Rc::clone(&mapping), peer, request);
+            let call = |head, body| {
+                Rc::clone(&forward).call(Rc::clone(&mapping), Rc::clone(&address), head, body)
+            };
             let refuse = |error: &_| mapping.refuse(error, false).map(ReplyBody::from);
             edge::serve(stream, call, refuse, limits, &drain).await;
             drop(open);

@@ -1,7 +1,6 @@
 //! From a caller's request to the tunnel, and back.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,13 +8,13 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Full};
 use tunnel_common::config::Route;
 use tunnel_common::edge::{CallerBody, CallerTls};
 use tunnel_common::error::{self, ProxyError};
-use tunnel_common::headers::{self, Downstream, RequestIds};
+use tunnel_common::headers::{self, Address, Downstream, RequestIds};
 use tunnel_common::http1::{Answer, Informer};
 use tunnel_common::tunnel::{Duplex, EncodedHead, MAX_HEAD, RecvHalf};
 
@@ -57,13 +56,13 @@ impl Forward {
     pub async fn call(
         self: Rc<Self>,
         mapping: Rc<Mapping>,
-        peer: SocketAddr,
-        request: Request<CallerBody>,
+        peer: Rc<Address>,
+        mut parts: Parts,
+        body: CallerBody,
     ) -> Answer<ReplyBody, Duplex> {
         let permit = Permit::new(&self);
-        let (mut parts, body) = request.into_parts();
         let json = error::wants_json(&parts.headers);
-        let answer = self.forward(&mapping, peer, &mut parts, body).await;
+        let answer = self.forward(&mapping, &peer, &mut parts, body).await;
         let response = match answer {
             Ok(Answer::Switched(response, duplex)) => {
                 mapping.metrics.answered(response.status());
@@ -79,7 +78,7 @@ impl Forward {
     async fn forward(
         &self,
         mapping: &Mapping,
-        peer: SocketAddr,
+        peer: &Address,
         parts: &mut Parts,
         body: CallerBody,
     ) -> Result<Answer<RecvHalf, Duplex>, ProxyError> {
@@ -88,7 +87,7 @@ impl Forward {
         }
         let route = Arc::clone(&mapping.route.borrow());
         let downstream = Downstream {
-            peer: peer.ip(),
+            peer,
             tls: route.downstream.tls.is_some(),
             trust: route.downstream.trust_forwarded,
         };
@@ -101,6 +100,8 @@ impl Forward {
         if let Some(protocol) = &upgrade {
             protocol.restore(&mut parts.headers);
         }
+        let head = encode(parts)?;
+        headers::recycle(&mut parts.headers);
         let informer = body.informer();
         let expects_continue = informer.as_ref().is_some_and(Informer::expects_continue);
         let upload = match expects_continue {
@@ -112,7 +113,7 @@ impl Forward {
         };
         let request = Outgoing {
             route,
-            head: encode(parts)?,
+            head,
             upload,
             idempotent: parts.method.is_idempotent(),
             upgrade: upgrade.is_some(),

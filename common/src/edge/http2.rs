@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use http_body_util::{Either, Empty};
@@ -36,7 +37,7 @@ const MAX_RESETS: usize = 20;
 
 pub(super) async fn serve<S, F, B, Io>(io: Switched, service: S, limits: Limits, drain: &Drain)
 where
-    S: Fn(Request<CallerBody>) -> F,
+    S: Fn(Parts, CallerBody) -> F,
     F: Future<Output = Answer<B, Io>> + 'static,
     B: Body<Data = Bytes> + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -48,7 +49,8 @@ where
             None => CallerBody::Http2(body),
             Some(_) => CallerBody::None,
         };
-        let answer = service(request.map(body));
+        let (parts, incoming) = request.into_parts();
+        let answer = service(parts, body(incoming));
         let drain = drain.clone();
         async move { finish(answer.await, on_upgrade, limits, &drain) }
     });

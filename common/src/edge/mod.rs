@@ -13,7 +13,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
+use http::request::Parts;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -70,17 +71,18 @@ pub async fn serve<S, F, B, Io>(
     limits: Limits,
     drain: &Drain,
 ) where
-    S: Fn(Request<CallerBody>) -> F,
+    S: Fn(Parts, CallerBody) -> F,
     F: Future<Output = Answer<B, Io>> + 'static,
     B: Body<Data = Bytes> + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
     Io: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let http1 = |request: Request<RequestBody>| service(request.map(CallerBody::Http1));
+    let http1 = |parts, body| service(parts, CallerBody::Http1(body));
     let refuse_http1 = |error: &Http1Error| refuse(&unfit(error, limits));
     match http1::serve(stream, http1, refuse_http1, &limits, drain).await {
         Ok(End::Closed) => {}
-        Ok(End::Http2(io)) => http2::serve(io, service, limits, drain).await,
+        // Boxed, so that a connection that waits for its next request does not hold room for it.
+        Ok(End::Http2(io)) => Box::pin(http2::serve(io, service, limits, drain)).await,
         // A caller that hangs up or does not speak HTTP; nobody else is affected.
         Err(error) => tracing::debug!(%error, "a caller's connection failed"),
     }

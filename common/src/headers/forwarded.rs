@@ -1,13 +1,12 @@
 //! Who asked, and through what: `X-Forwarded-*`, `Forwarded` (RFC 7239) and `Via` (RFC 9110 §7.6.3).
 
-use std::fmt::Write;
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{self, HeaderValue};
+use http::header::{self, Entry, HeaderValue};
 use http::{HeaderMap, HeaderName, Version};
 
-use super::{elements, remove_spellings};
+use super::{begins_like, elements, remove_all, spells};
 use crate::error::ProxyError;
 
 /// How many bridges a request may cross.
@@ -16,11 +15,28 @@ use crate::error::ProxyError;
 /// and whichever instances it runs through, and costs at most this many passes.
 pub const MAX_BRIDGES: usize = 10;
 
+/// The address of a connection's other end, written out once for all its requests.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Address {
+    text: HeaderValue,
+    is_v6: bool,
+}
+
+impl From<IpAddr> for Address {
+    fn from(address: IpAddr) -> Self {
+        let address = address.to_canonical();
+        let text = HeaderValue::from_maybe_shared(Bytes::from(address.to_string()));
+        // Digits, dots and colons are a header value.
+        let text = text.unwrap_or(HeaderValue::from_static("unknown"));
+        Self { text, is_v6: address.is_ipv6() }
+    }
+}
+
 /// Where a request came from, as the connection shows it and not as the request says.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Downstream {
+pub struct Downstream<'a> {
     /// The other end of the connection.
-    pub peer: IpAddr,
+    pub peer: &'a Address,
     /// Whether the connection is TLS.
     pub tls: bool,
     /// Whether the peer is a proxy whose own `X-Forwarded-*` and `Forwarded` are to be believed and
@@ -28,26 +44,27 @@ pub struct Downstream {
     pub trust: bool,
 }
 
-impl Downstream {
+impl Downstream<'_> {
     fn scheme(&self) -> HeaderValue {
         HeaderValue::from_static(if self.tls { "https" } else { "http" })
     }
 
     /// One element of `Forwarded`. The host has been checked by
     /// [`settle_host`](super::settle_host): it holds nothing that a quoted string would escape.
-    fn element(&self, peer: IpAddr, host: Option<&str>) -> String {
-        let mut element = String::with_capacity(96);
-        // Writing to a `String` cannot fail.
-        let _ = match peer {
-            IpAddr::V4(ip) => write!(element, "for={ip}"),
-            IpAddr::V6(ip) => write!(element, "for=\"[{ip}]\""),
+    fn element(&self, host: Option<&HeaderValue>) -> Vec<u8> {
+        let (before, after): (&[u8], &[u8]) = match self.peer.is_v6 {
+            true => (b"for=\"[", b"]\""),
+            false => (b"for=", b""),
         };
-        if let Some(host) = host {
-            let quote = if host.bytes().all(is_token) { "" } else { "\"" };
-            element.extend([";host=", quote, host, quote]);
-        }
-        element.push_str(if self.tls { ";proto=https" } else { ";proto=http" });
-        element
+        let host = host.map(HeaderValue::as_bytes);
+        let quote: &[u8] = match host.is_some_and(|host| !host.iter().copied().all(is_token)) {
+            true => b"\"",
+            false => b"",
+        };
+        let proto: &[u8] = if self.tls { b";proto=https" } else { b";proto=http" };
+        let key: &[u8] = if host.is_some() { b";host=" } else { b"" };
+        let host = host.unwrap_or_default();
+        [before, self.peer.text.as_bytes(), after, key, quote, host, quote, proto].concat()
     }
 }
 
@@ -56,17 +73,21 @@ impl Downstream {
 ///
 /// Without trust everything that speaks of an earlier client is dropped first, in any spelling; with
 /// trust only misspelled fields are, and lists are continued.
-pub fn set_forwarded(headers: &mut HeaderMap, downstream: &Downstream) {
-    remove_spellings(headers, b"xf", |name, spelling| {
-        let claims_origin = spelling.starts_with(b"x-forwarded-")
-            || matches!(spelling, b"forwarded" | b"x-real-ip");
-        claims_origin && !(downstream.trust && spelling == name.as_str().as_bytes())
+pub fn set_forwarded(headers: &mut HeaderMap, downstream: &Downstream<'_>) {
+    remove_all(headers, |name| {
+        let name = name.as_str();
+        let claims_origin = begins_like(name, "x-forwarded-")
+            || spells(name, "forwarded")
+            || spells(name, "x-real-ip");
+        claims_origin && (!downstream.trust || name.contains(['_', '.']))
     });
     let host = headers.get(header::HOST).filter(|host| !host.is_empty()).cloned();
-    let peer = downstream.peer.to_canonical();
-    let host_text = host.as_ref().and_then(|host| host.to_str().ok());
-    continue_list(headers, header::FORWARDED, downstream.element(peer, host_text));
-    continue_list(headers, X_FORWARDED_FOR, peer.to_string());
+    let element = HeaderValue::from_maybe_shared(Bytes::from(downstream.element(host.as_ref())));
+    // Made of header values, it is one.
+    if let Ok(element) = element {
+        continue_list(headers, header::FORWARDED, element);
+    }
+    continue_list(headers, X_FORWARDED_FOR, downstream.peer.text.clone());
     headers.entry(X_FORWARDED_PROTO).or_insert_with(|| downstream.scheme());
     if let Some(host) = host {
         headers.entry(X_FORWARDED_HOST).or_insert(host);
@@ -98,23 +119,24 @@ pub fn check_loop(headers: &HeaderMap) -> Result<(), ProxyError> {
     }
 }
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Adds an element to a list as one line: many programs read only the first.
-fn continue_list(headers: &mut HeaderMap, name: HeaderName, element: String) {
-    let mut list: Vec<&[u8]> = headers.get_all(&name).iter().map(HeaderValue::as_bytes).collect();
-    let value = match list.is_empty() {
-        true => HeaderValue::from_maybe_shared(Bytes::from(element)),
-        false => {
-            list.push(element.as_bytes());
-            HeaderValue::from_bytes(&list.join(b", ".as_slice()))
+fn continue_list(headers: &mut HeaderMap, name: HeaderName, element: HeaderValue) {
+    match headers.entry(name) {
+        Entry::Vacant(entry) => {
+            entry.insert(element);
         }
-    };
-    // Header values joined with a comma are a header value, so this is never an error.
-    if let Ok(value) = value {
-        headers.insert(name, value);
+        Entry::Occupied(mut entry) => {
+            let list: Vec<&[u8]> =
+                entry.iter().chain([&element]).map(HeaderValue::as_bytes).collect();
+            // Header values joined with a comma are a header value, so this is never an error.
+            if let Ok(list) = HeaderValue::from_bytes(&list.join(b", ".as_slice())) {
+                entry.insert(list);
+            }
+        }
     }
 }
 
@@ -138,7 +160,8 @@ mod tests {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             headers.append(name, HeaderValue::from_static(value));
         }
-        set_forwarded(&mut headers, &Downstream { peer: peer.parse().unwrap(), tls, trust });
+        let peer = Address::from(peer.parse::<IpAddr>().unwrap());
+        set_forwarded(&mut headers, &Downstream { peer: &peer, tls, trust });
         headers.remove(header::HOST);
         let mut lines: Vec<_> =
             headers.iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap())).collect();

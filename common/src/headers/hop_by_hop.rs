@@ -5,7 +5,7 @@ use std::fmt;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, HeaderName};
 
-use super::elements;
+use super::{elements, remove_all};
 
 /// Removes all that is meant for this connection only, and returns the protocol of an `Upgrade`.
 ///
@@ -13,8 +13,8 @@ use super::elements;
 /// §11.7. `TE: trailers` is put back where it was sent: gRPC servers ask for it, and trailers do
 /// cross the bridge. `Trailer` stays: it is end to end (§6.6.2).
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) -> Option<UpgradeProtocol> {
-    // Most messages have none, and to look is cheaper than ten removals.
-    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+    // Most messages have none, and to look is cheaper than the rest.
+    if !headers.keys().any(is_hop_by_hop) {
         return None;
     }
     let upgrade = UpgradeProtocol::offered(headers);
@@ -27,9 +27,7 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) -> Option<UpgradeProtocol> {
     for name in named {
         headers.remove(name);
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
+    remove_all(headers, is_hop_by_hop);
     if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
@@ -83,18 +81,21 @@ static KEPT_IF_NAMED: [HeaderName; 2] = [header::HOST, header::CONTENT_LENGTH];
 /// The `Proxy-Auth*` fields are between a client and the proxy that asked (RFC 9110 §11.7). No part
 /// of the bridge asks, so they are a mistake here, and a target must not see such credentials nor
 /// ask for them.
-static HOP_BY_HOP: [HeaderName; 10] = [
-    header::CONNECTION,
-    HeaderName::from_static("http2-settings"),
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-authentication-info"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    HeaderName::from_static("proxy-connection"),
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "http2-settings"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authentication-info"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
 
 #[cfg(test)]
 mod tests {

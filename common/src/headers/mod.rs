@@ -9,15 +9,19 @@ mod framing;
 mod hop_by_hop;
 mod request_id;
 mod routing;
+mod spare;
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Version, header};
 
-pub use self::forwarded::{Downstream, MAX_BRIDGES, append_via, check_loop, set_forwarded};
+pub use self::forwarded::{
+    Address, Downstream, MAX_BRIDGES, append_via, check_loop, set_forwarded,
+};
 pub use self::framing::{check_framing, settle_host};
 pub use self::hop_by_hop::{UpgradeProtocol, strip_hop_by_hop};
 pub use self::request_id::RequestIds;
 pub use self::routing::{remove_condition, stamp, take_condition};
+pub use self::spare::{empty_map, parse_name, recycle};
 use crate::error::ProxyError;
 
 /// Makes a request from outside fit to be forwarded, all but its routing header.
@@ -27,7 +31,7 @@ use crate::error::ProxyError;
 /// differently, and on loops.
 pub fn prepare_request(
     parts: &mut Parts,
-    downstream: &Downstream,
+    downstream: &Downstream<'_>,
 ) -> Result<Option<UpgradeProtocol>, ProxyError> {
     check_framing(parts)?;
     settle_host(parts)?;
@@ -64,33 +68,29 @@ fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item
         .filter(|element| !element.is_empty())
 }
 
-/// Removes every field whose name, spelled with `-` for `_` and `.`, is `matching`; all that could
-/// be begin with one of the letters of `first`.
-///
-/// CGI-style servers see `X_Forwarded_For` and `X-Forwarded-For` as one variable, and some
-/// frameworks map `.` too; header names are lower case in a [`HeaderMap`] already.
-fn remove_spellings(
-    headers: &mut HeaderMap,
-    first: &[u8],
-    matching: impl Fn(&HeaderName, &[u8]) -> bool,
-) {
-    let mut spelling = Vec::new();
-    let found: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| name.as_str().as_bytes().first().is_some_and(|b| first.contains(b)))
-        .filter(|name| {
-            spelling.clear();
-            spelling.extend(name.as_str().bytes().map(|byte| match byte {
-                b'_' | b'.' => b'-',
-                other => other,
-            }));
-            matching(name, &spelling)
-        })
-        .cloned()
-        .collect();
+/// Removes every field whose name is `matching`.
+fn remove_all(headers: &mut HeaderMap, matching: impl Fn(&HeaderName) -> bool) {
+    // Without an allocation where there are none, as is usual.
+    let found: Vec<HeaderName> = headers.keys().filter(|name| matching(name)).cloned().collect();
     for name in found {
         headers.remove(name);
     }
+}
+
+/// Whether a name begins with `start`, in any spelling.
+///
+/// CGI-style servers see `X_Forwarded_For` and `X-Forwarded-For` as one variable, and some
+/// frameworks map `.` too; header names are lower case in a [`HeaderMap`] already.
+fn begins_like(name: &str, start: &str) -> bool {
+    let alike = |(byte, of_start): (u8, u8)| {
+        byte == of_start || (of_start == b'-' && matches!(byte, b'_' | b'.'))
+    };
+    name.len() >= start.len() && name.bytes().zip(start.bytes()).all(alike)
+}
+
+/// Whether a name is `other`, in any spelling.
+fn spells(name: &str, other: &str) -> bool {
+    name.len() == other.len() && begins_like(name, other)
 }
 
 #[cfg(test)]

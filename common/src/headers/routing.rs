@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 
-use super::remove_spellings;
+use super::{remove_all, spells};
 use crate::condition::{Condition, HEADER, InvalidCondition};
 use crate::error::ProxyError;
 
@@ -37,7 +37,7 @@ pub fn take_condition(headers: &mut HeaderMap) -> Result<Condition, ProxyError> 
 /// Drops the routing header and all that a target or framework could take for it, such as
 /// `X_Proxy_Condition`.
 pub fn remove_condition(headers: &mut HeaderMap) {
-    remove_spellings(headers, b"x", |_, spelling| spelling == HEADER.as_str().as_bytes());
+    remove_all(headers, |name| spells(name.as_str(), HEADER.as_str()));
 }
 
 #[cfg(test)]

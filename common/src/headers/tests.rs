@@ -1,8 +1,10 @@
 //! Runs the rows of `docs/headers.md`: what the table says is what the code does.
 
+use std::net::IpAddr;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
 
-use super::{Downstream, prepare_request, prepare_response, stamp};
+use super::{Address, Downstream, prepare_request, prepare_response, stamp};
 use crate::condition::Condition;
 
 const TABLE: &str = include_str!("../../../docs/headers.md");
@@ -55,7 +57,8 @@ fn forwarded_request(sent: &[(&str, &str)]) -> Option<HeaderMap> {
         request = request.header(*name, *value);
     }
     let (mut parts, ()) = request.body(()).unwrap().into_parts();
-    let downstream = Downstream { peer: [192, 0, 2, 7].into(), tls: false, trust: false };
+    let peer = Address::from(IpAddr::from([192, 0, 2, 7]));
+    let downstream = Downstream { peer: &peer, tls: false, trust: false };
     let upgrade = prepare_request(&mut parts, &downstream).ok()?;
     stamp(&mut parts.headers, &Condition::from(8050));
     if let Some(upgrade) = upgrade {

@@ -20,10 +20,9 @@ use super::switched::Switched;
 use super::wire::{SMALL, Wire};
 
 /// A connection that waits for its next request.
-pub struct Client(Wire);
+pub struct Client(Box<RefCell<Wire>>);
 
 /// What came back for a request.
-#[expect(clippy::large_enum_variant, reason = "a box would be one more allocation per request")]
 pub enum Reply<B> {
     /// An answer, whose body is still coming.
     Response(Response<ResponseBody<B>>),
@@ -44,13 +43,14 @@ pub struct SendError {
 impl Client {
     /// Takes a fresh connection.
     pub fn new(stream: Stream) -> Self {
-        Self(Wire::new(stream, BytesMut::new()))
+        Self(Box::new(RefCell::new(Wire::new(stream, BytesMut::new()))))
     }
 
     /// Whether the connection is silent, as one that waits must be: not ended, and nothing sent.
     pub fn is_idle(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
-        self.0.input.is_empty() && self.0.poll_fill(SMALL, &mut cx).is_pending()
+        let wire = self.0.get_mut();
+        wire.input.is_empty() && wire.poll_fill(SMALL, &mut cx).is_pending()
     }
 
     /// Sends a request and waits for the head of its answer. The head gets what says where the
@@ -69,7 +69,7 @@ impl Client {
     {
         let encoding = request_encoding(parts, &body);
         let mut exchange = Exchange {
-            wire: RefCell::new(self.0),
+            wire: self.0,
             sending: (!body.is_end_stream()).then(|| Sending::new(Box::pin(body), encoding)),
             upload_error: None,
             scanned: 0,
@@ -99,7 +99,7 @@ fn request_encoding(parts: &mut Parts, body: &impl Body) -> Encoding {
 }
 
 struct Exchange<B> {
-    wire: RefCell<Wire>,
+    wire: Box<RefCell<Wire>>,
     /// The request's body, until it has left.
     sending: Option<Sending<Box<B>>>,
     /// The target no longer takes the request; it may still answer.
@@ -204,9 +204,11 @@ impl<B> ResponseBody<B> {
     /// The connection for its next request, if the exchange is over and left it in order.
     pub fn into_client(self) -> Option<Client> {
         let is_over = self.exchange.sending.is_none() && self.exchange.upload_error.is_none();
-        let wire = self.exchange.wire.into_inner();
+        let mut client = Client(self.exchange.wire);
+        let wire = client.0.get_mut();
+        wire.release_input();
         let in_order = wire.decoder.is_done() && wire.input.is_empty();
-        (self.reusable && is_over && in_order).then(|| Client(wire))
+        (self.reusable && is_over && in_order).then_some(client)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use memchr::{memchr2_iter, memmem};
@@ -11,6 +11,7 @@ use memchr::{memchr2_iter, memmem};
 use super::error::Http1Error;
 use super::{MAX_FIELDS, MAX_HEAD};
 use crate::edge::Limits;
+use crate::headers;
 
 /// Takes a request's head off `input`, once it is whole. `scanned` is how far earlier calls have
 /// looked for its end; it starts at 0.
@@ -155,9 +156,9 @@ const ADDED: usize = 7;
 
 /// Values are slices of the head: no allocation for each.
 fn header_map(head: &Bytes, fields: &[httparse::Header<'_>]) -> Result<HeaderMap, Http1Error> {
-    let mut headers = HeaderMap::with_capacity(fields.len() + ADDED);
+    let mut headers = headers::empty_map(fields.len() + ADDED);
     for field in fields {
-        let name = HeaderName::from_bytes(field.name.as_bytes())
+        let name = headers::parse_name(field.name.as_bytes())
             .map_err(|_| Http1Error::Malformed("a bad field name"))?;
         let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value))
             .map_err(|_| Http1Error::Malformed("a bad field value"))?;

@@ -86,10 +86,17 @@ impl Wire {
         }
         let filled = poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input);
         self.moved += u64::from(filled.is_ready());
-        if filled.is_pending() && self.input.is_empty() {
-            recycle(std::mem::take(&mut self.input));
+        if filled.is_pending() {
+            self.release_input();
         }
         filled
+    }
+
+    /// Lets another connection use the buffer of what was read, if all of that has been used.
+    pub(super) fn release_input(&mut self) {
+        if self.input.is_empty() {
+            recycle(std::mem::take(&mut self.input));
+        }
     }
 
     /// Resolves when the connection has failed, within [`LOOK`]. A read would tell at once, but what
@@ -174,6 +181,9 @@ fn buffer(size: usize) -> BytesMut {
 
 /// Keeps an empty buffer for the next connection, unless parts of it are still in use.
 fn recycle(mut buffer: BytesMut) {
+    if buffer.capacity() == 0 {
+        return;
+    }
     buffer.clear();
     let size = match () {
         () if buffer.try_reclaim(LARGE) => LARGE,

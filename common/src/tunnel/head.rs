@@ -2,20 +2,23 @@
 //!
 //! No byte of a field is ever searched for a delimiter, so nothing in it can end it early.
 
-use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use std::ops::Range;
+
+use bytes::{BufMut, Bytes};
+use http::header::{HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 
 use super::frame::MAX_HEAD;
+use crate::headers;
 
 const REQUEST: u8 = 1;
 const RESPONSE: u8 = 2;
 const FIELDS: u8 = 3;
 
 /// An encoded head or trailer section: the payload of one frame, at most [`MAX_HEAD`] long.
-#[derive(Clone, Debug)]
-pub struct EncodedHead(Bytes);
+#[derive(Debug)]
+pub struct EncodedHead(Vec<u8>);
 
 impl EncodedHead {
     /// Encodes a request's head. `target` is the request-target of RFC 9112 §3.2.
@@ -52,13 +55,13 @@ impl EncodedHead {
         Self::finish(out, trailers)
     }
 
-    fn finish(mut out: BytesMut, headers: &HeaderMap) -> Result<Self, HeadTooLarge> {
+    fn finish(mut out: Vec<u8>, headers: &HeaderMap) -> Result<Self, HeadTooLarge> {
         for (name, value) in headers {
             put_short(&mut out, name.as_str().as_bytes())?;
             put_short(&mut out, value.as_bytes())?;
         }
         match out.len() <= MAX_HEAD {
-            true => Ok(Self(out.freeze())),
+            true => Ok(Self(out)),
             false => Err(HeadTooLarge),
         }
     }
@@ -78,8 +81,8 @@ pub(crate) fn decode_request(payload: Bytes) -> Option<Request<()>> {
     let mut reader = Reader::new(payload, REQUEST)?;
     let mut request = Request::new(());
     let method = reader.short()?;
-    *request.method_mut() = Method::from_bytes(&method).ok()?;
-    *request.uri_mut() = Uri::from_maybe_shared(reader.short()?).ok()?;
+    *request.method_mut() = Method::from_bytes(reader.payload.get(method)?).ok()?;
+    *request.uri_mut() = Uri::from_maybe_shared(reader.shared()?).ok()?;
     *request.version_mut() = Version::HTTP_11;
     *request.headers_mut() = reader.fields()?;
     Some(request)
@@ -99,41 +102,55 @@ pub(crate) fn decode_trailers(payload: Bytes) -> Option<HeaderMap> {
     Reader::new(payload, FIELDS)?.fields()
 }
 
-fn buffer(extra: usize, headers: &HeaderMap) -> BytesMut {
+fn buffer(extra: usize, headers: &HeaderMap) -> Vec<u8> {
     // Most fields are shorter than 48 bytes; a longer one costs at worst one more allocation.
-    BytesMut::with_capacity(32 + extra + headers.len() * 48)
+    Vec::with_capacity(32 + extra + headers.len() * 48)
 }
 
-fn put_short(out: &mut BytesMut, bytes: &[u8]) -> Result<(), HeadTooLarge> {
+fn put_short(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), HeadTooLarge> {
     out.put_u16(u16::try_from(bytes.len()).map_err(|_| HeadTooLarge)?);
     out.put_slice(bytes);
     Ok(())
 }
 
-struct Reader(Bytes);
+struct Reader {
+    payload: Bytes,
+    /// How far it has been read.
+    at: usize,
+}
 
 impl Reader {
-    fn new(mut payload: Bytes, tag: u8) -> Option<Self> {
-        (payload.first() == Some(&tag)).then(|| Self(payload.split_off(1)))
+    fn new(payload: Bytes, tag: u8) -> Option<Self> {
+        (payload.first() == Some(&tag)).then_some(Self { payload, at: 1 })
     }
 
     fn u16(&mut self) -> Option<u16> {
-        let bytes = *self.0.first_chunk()?;
-        let _ = self.0.split_to(2);
+        let bytes = *self.payload.get(self.at..)?.first_chunk()?;
+        self.at += 2;
         Some(u16::from_be_bytes(bytes))
     }
 
-    fn short(&mut self) -> Option<Bytes> {
+    /// Where the next length-prefixed bytes are.
+    fn short(&mut self) -> Option<Range<usize>> {
         let len = usize::from(self.u16()?);
-        (len <= self.0.len()).then(|| self.0.split_to(len))
+        let range = self.at..self.at + len;
+        self.at = range.end;
+        (range.end <= self.payload.len()).then_some(range)
+    }
+
+    /// The same as a part of the payload; costs a count of references.
+    fn shared(&mut self) -> Option<Bytes> {
+        let range = self.short()?;
+        Some(self.payload.slice(range))
     }
 
     fn fields(mut self) -> Option<HeaderMap> {
-        let mut fields = HeaderMap::with_capacity(12);
-        while !self.0.is_empty() {
-            let name = HeaderName::from_bytes(&self.short()?).ok()?;
+        let mut fields = headers::empty_map(12);
+        while self.at < self.payload.len() {
+            let name = self.short()?;
+            let name = headers::parse_name(self.payload.get(name)?).ok()?;
             // The check of `from_maybe_shared` refuses CR, LF and NUL.
-            let value = HeaderValue::from_maybe_shared(self.short()?).ok()?;
+            let value = HeaderValue::from_maybe_shared(self.shared()?).ok()?;
             fields.try_append(name, value).ok()?;
         }
         Some(fields)
@@ -156,7 +173,7 @@ mod tests {
         headers.append("x-latin", HeaderValue::from_bytes(b"\xe9").unwrap());
         let target = "//a/..;/%2F?";
         let head = EncodedHead::request(&Method::POST, target, &headers).unwrap();
-        let read = decode_request(head.0).unwrap();
+        let read = decode_request(head.0.into()).unwrap();
         assert_eq!(read.method(), Method::POST);
         assert_eq!(read.uri().to_string(), target);
         assert_eq!(read.headers(), &headers);
@@ -167,10 +184,10 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append("grpc-status", HeaderValue::from_static("0"));
         let head = EncodedHead::response(StatusCode::EARLY_HINTS, &headers).unwrap();
-        let read = decode_response(head.0).unwrap();
+        let read = decode_response(head.0.into()).unwrap();
         assert_eq!((read.status(), read.headers()), (StatusCode::EARLY_HINTS, &headers));
         let trailers = EncodedHead::trailers(&headers).unwrap();
-        assert_eq!(decode_trailers(trailers.0), Some(headers));
+        assert_eq!(decode_trailers(trailers.0.into()), Some(headers));
     }
 
     #[test]
@@ -183,10 +200,10 @@ mod tests {
     #[test]
     fn refuses_line_breaks_and_odd_names() {
         let field = |name: &[u8], value: &[u8]| {
-            let mut out = BytesMut::from(&[FIELDS][..]);
+            let mut out = vec![FIELDS];
             put_short(&mut out, name).unwrap();
             put_short(&mut out, value).unwrap();
-            decode_trailers(out.freeze())
+            decode_trailers(out.into())
         };
         assert!(field(b"name", b"value").is_some());
         for (name, value) in [

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use http::Request;
+use http::request::Parts;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connection::{Connection, Side, Ticket};
@@ -26,8 +26,10 @@ pub struct Session {
 
 /// A request of the peer's.
 pub struct Incoming {
-    /// Its head, and its body as it comes.
-    pub request: Request<RecvHalf>,
+    /// Its head.
+    pub head: Parts,
+    /// Its body as it comes.
+    pub body: RecvHalf,
     /// The way for the answer.
     pub reply: SendHalf,
 }
@@ -100,7 +102,9 @@ impl Session {
             let (reply, body) = self.halves(id);
             let Some(head) = body.take_head() else { continue };
             match head::decode_request(head) {
-                Some(request) => return Ok(Incoming { request: request.map(|()| body), reply }),
+                Some(request) => {
+                    return Ok(Incoming { head: request.into_parts().0, body, reply });
+                }
                 None => reply.reset(ResetCode::Failed),
             }
         }

@@ -22,7 +22,6 @@ use super::pool::Pool;
 /// (HTTP/1.1) or resets the stream (HTTP/2), so that the target stops sending.
 pub struct UpstreamBody(Inner);
 
-#[expect(clippy::large_enum_variant, reason = "a box would be one more allocation per request")]
 enum Inner {
     /// `body` is the connection, too; it is gone once the body has ended.
     Http1 {

@@ -1,7 +1,7 @@
 //! One call: which connection it takes, how long it waits, and whether it may be tried again.
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 
 use http::request::Parts;
@@ -11,6 +11,7 @@ use hyper::client::conn::TrySendError;
 use tokio::time::{Instant, timeout_at};
 use tunnel_common::config::{Route, Scheme};
 use tunnel_common::error::ProxyError;
+use tunnel_common::headers;
 use tunnel_common::http1::{Answer, Client, Reply, SendError, Switched};
 
 use super::body::{RequestBody, Upload, UpstreamBody};
@@ -34,22 +35,38 @@ impl Call<'_> {
     /// At most two tries: on a connection that is open already, then on one that is not.
     pub(super) async fn run(
         &self,
-        request: Request<RequestBody>,
+        parts: &mut Parts,
+        mut body: RequestBody,
     ) -> Result<UpstreamAnswer, ProxyError> {
-        let is_upgrade = request.headers().contains_key(header::UPGRADE);
-        let request = match self.reuse(is_upgrade) {
-            None => request,
-            Some(connection) => match self.exchange(connection, request).await {
-                Err(Failed::Retry(request)) => request,
+        let is_upgrade = parts.headers.contains_key(header::UPGRADE);
+        let mut connection = self.reuse(is_upgrade);
+        loop {
+            let is_last = connection.is_none();
+            let connection = match connection.take() {
+                Some(connection) => connection,
+                // Boxed, as it is large and most requests never need it.
+                None => Box::pin(self.open(is_upgrade)).await?,
+            };
+            let answer = match connection {
+                Connection::Http1 { client, reused } => {
+                    self.http1(client, reused, parts, body).await
+                }
+                Connection::Http2 { shared, reused } => {
+                    Box::pin(self.http2(shared, reused, parts, body)).await
+                }
+            };
+            body = match answer {
+                Ok(answer) => {
+                    headers::recycle(&mut parts.headers);
+                    return Ok(answer);
+                }
+                Err(Failed::Retry(body)) if !is_last => body,
+                Err(Failed::Retry(_)) => {
+                    return Err(ProxyError::ConnectionTerminated("the connection to the target"));
+                }
                 Err(Failed::Final(error)) => return Err(error),
-                Ok(response) => return Ok(response),
-            },
-        };
-        let connection = self.open(is_upgrade).await?;
-        self.exchange(connection, request).await.map_err(|failed| match failed {
-            Failed::Final(error) => error,
-            Failed::Retry(_) => ProxyError::ConnectionTerminated("the connection to the target"),
-        })
+            };
+        }
     }
 
     /// A connection that is open already.
@@ -96,30 +113,19 @@ impl Call<'_> {
         }
     }
 
-    async fn exchange(
-        &self,
-        connection: Connection,
-        request: Request<RequestBody>,
-    ) -> Result<UpstreamAnswer, Failed> {
-        match connection {
-            Connection::Http1 { client, reused } => self.http1(client, reused, request).await,
-            Connection::Http2 { shared, reused } => self.http2(shared, reused, request).await,
-        }
-    }
-
     async fn http1(
         &self,
         client: Client,
         reused: bool,
-        request: Request<RequestBody>,
+        parts: &mut Parts,
+        body: RequestBody,
     ) -> Result<UpstreamAnswer, Failed> {
-        let (mut parts, body) = request.into_parts();
-        rewrite::for_http1(&mut parts)?;
+        rewrite::for_http1(parts)?;
         let is_upgrade = parts.headers.contains_key(header::UPGRADE);
         let repeatable = reused && body.is_end_stream() && parts.method.is_idempotent();
         let upload = body.upload();
-        let sent = self.answer(&upload, client.send(&mut parts, body, self.inform)).await?;
-        match sent {
+        let sent = pin!(client.send(parts, body, self.inform));
+        match self.answer(&upload, sent).await? {
             Ok(Reply::Response(response)) => Ok(Answer::Response(
                 response.map(|body| UpstreamBody::http1(body, Rc::clone(&self.pool))),
             )),
@@ -130,9 +136,7 @@ impl Call<'_> {
                 "it switched protocols without being asked".to_owned(),
             ))),
             Err(SendError { answered, error }) => match failure::of_http1(&error) {
-                (_, true) if repeatable && !answered => {
-                    Err(Failed::Retry(Request::from_parts(parts, RequestBody::empty())))
-                }
+                (_, true) if repeatable && !answered => Err(Failed::Retry(RequestBody::empty())),
                 (error, _) => Err(Failed::Final(error)),
             },
         }
@@ -142,20 +146,25 @@ impl Call<'_> {
         &self,
         shared: Shared,
         reused: bool,
-        request: Request<RequestBody>,
+        parts: &mut Parts,
+        body: RequestBody,
     ) -> Result<UpstreamAnswer, Failed> {
-        let (mut parts, body) = request.into_parts();
-        rewrite::for_http2(&mut parts, self.route)?;
-        let (upload, spare) = (body.upload(), spare(&parts, &body, reused));
+        rewrite::for_http2(parts, self.route)?;
+        let upload = body.upload();
+        let repeatable = reused && body.is_end_stream() && parts.method.is_idempotent();
+        let sending = match repeatable {
+            true => parts.clone(),
+            false => std::mem::replace(parts, Request::new(()).into_parts().0),
+        };
         let Shared { mut sender, streams, .. } = shared;
-        let sent = sender.try_send_request(Request::from_parts(parts, body));
-        let failed = match self.answer(&upload, sent).await {
+        let sent = sender.try_send_request(Request::from_parts(sending, body));
+        let failed = match self.answer(&upload, pin!(sent)).await {
             Ok(Ok(response)) => {
                 return Ok(Answer::Response(
                     response.map(|incoming| UpstreamBody::http2(incoming, streams)),
                 ));
             }
-            Ok(Err(failed)) => retry_or_fail(failed, &upload, spare),
+            Ok(Err(failed)) => retry_or_fail(failed, parts, &upload, repeatable),
             Err(timeout) => timeout.into(),
         };
         match failed {
@@ -172,10 +181,9 @@ impl Call<'_> {
     async fn answer<T>(
         &self,
         upload: &Upload,
-        sent: impl Future<Output = T>,
+        mut sent: Pin<&mut impl Future<Output = T>>,
     ) -> Result<T, ProxyError> {
         let limit = self.route.timeout;
-        let mut sent = pin!(sent);
         let mut quiet_since = Instant::now();
         loop {
             if let Ok(answer) = timeout_at(after(quiet_since, limit), sent.as_mut()).await {
@@ -196,8 +204,8 @@ enum Connection {
 
 /// Why there is no answer.
 enum Failed {
-    /// The request is whole, and surely was not acted on or may be repeated.
-    Retry(Request<RequestBody>),
+    /// The request's body is whole, and it surely was not acted on or may be repeated.
+    Retry(RequestBody),
     Final(ProxyError),
 }
 
@@ -207,25 +215,24 @@ impl From<ProxyError> for Failed {
     }
 }
 
-/// A copy of a request that may be sent again if the kept connection dies under it: RFC 9110 §9.2.2
-/// allows it for idempotent methods; a body would be gone.
-fn spare(parts: &Parts, body: &RequestBody, reused: bool) -> Option<Parts> {
-    (reused && body.is_end_stream() && parts.method.is_idempotent()).then(|| parts.clone())
-}
-
+/// A request that is `repeatable` may be sent again if the kept connection dies under it: RFC 9110
+/// §9.2.2 allows it for idempotent methods; a body would be gone.
 fn retry_or_fail(
     mut failed: TrySendError<Request<RequestBody>>,
+    parts: &mut Parts,
     upload: &Upload,
-    spare: Option<Parts>,
+    repeatable: bool,
 ) -> Failed {
     if let Some(request) = failed.take_message() {
-        return Failed::Retry(request);
+        let (unsent, body) = request.into_parts();
+        *parts = unsent;
+        return Failed::Retry(body);
     }
     if upload.is_broken() {
         return Failed::Final(ProxyError::HttpRequest("the request's body broke off".into()));
     }
-    match (failure::classify(failed.error()), spare) {
-        ((_, true), Some(parts)) => Failed::Retry(Request::from_parts(parts, RequestBody::empty())),
-        ((error, _), _) => Failed::Final(error),
+    match failure::classify(failed.error()) {
+        (_, true) if repeatable => Failed::Retry(RequestBody::empty()),
+        (error, _) => Failed::Final(error),
     }
 }

@@ -17,12 +17,11 @@ mod tls;
 
 use std::error::Error;
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response, header};
+use http::{Response, header};
 use http_body::Body;
 use tokio::time::{Instant, timeout_at};
 use tunnel_common::config::Route;
@@ -52,9 +51,9 @@ impl Upstreams {
         Self { dialler: Dialler::new(drain), pools }
     }
 
-    /// Sends `request` to the target of `route` and waits for the head of the answer.
+    /// Sends a request to the target of `route` and waits for the head of the answer.
     ///
-    /// The request's header is already fit to be forwarded
+    /// Its header is already fit to be forwarded
     /// ([`prepare_request`](tunnel_common::headers::prepare_request)), with an offered `Upgrade`
     /// restored; this adds only what the connection needs. A 101 that was not asked for is an error.
     ///
@@ -64,20 +63,20 @@ impl Upstreams {
     /// idempotent request without body. Dropping the future aborts the request.
     pub async fn send<B>(
         &self,
-        route: &Arc<Route>,
-        request: Request<B>,
+        route: &Route,
+        parts: &mut Parts,
+        body: B,
         inform: &dyn Fn(&Response<()>),
     ) -> Result<UpstreamAnswer, ProxyError>
     where
         B: Body<Data = Bytes> + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let (mut parts, body) = request.into_parts();
-        rewrite::aim(&mut parts, route)?;
-        check_length(&parts, &body)?;
+        rewrite::aim(parts, route)?;
+        check_length(parts, &body)?;
         let pool = self.pools.of(&route.target);
         let call = Call { route, pool, dialler: &self.dialler, inform };
-        call.run(Request::from_parts(parts, RequestBody::new(body))).await
+        call.run(parts, RequestBody::new(body)).await
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
+use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -64,11 +65,27 @@ impl Pools {
 }
 
 /// What has to be equal for two requests to share a connection.
-#[derive(Debug, Eq, Hash, PartialEq)]
+#[derive(Debug, Eq)]
 struct Key {
     scheme: Scheme,
     authority: Authority,
     tls: TargetTls,
+}
+
+/// [`Authority`] compares and hashes letter by letter, whatever their case, which is slow and gains
+/// nothing here: two spellings of one target may well have two pools.
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.authority.as_str() == other.authority.as_str()
+            && self.scheme == other.scheme
+            && self.tls == other.tls
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.authority.as_str().hash(state);
+    }
 }
 
 /// Connections to one target.

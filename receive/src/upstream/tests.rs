@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -105,8 +104,8 @@ impl World {
     where
         B: http_body::Body<Data = Bytes, Error = Infallible> + 'static,
     {
-        let route = Arc::new(self.route.clone());
-        within(self.upstreams.send(&route, request, &|_| ())).await
+        let (mut parts, body) = request.into_parts();
+        within(self.upstreams.send(&self.route, &mut parts, body, &|_| ())).await
     }
 
     async fn get(&self) -> Result<String, ProxyError> {

@@ -21,8 +21,7 @@ use crate::upload::Upload;
 impl Sessions {
     /// Answers a sibling's request; ends early when the sibling no longer waits.
     pub(super) async fn relay(self: Rc<Self>, incoming: Incoming) {
-        let Incoming { request, mut reply } = incoming;
-        let (mut parts, body) = request.into_parts();
+        let Incoming { head: mut parts, body, mut reply } = incoming;
         // With another config than the sibling's, this replica would have to guess the cluster.
         let Some(route) = self.route(&mut parts) else { return reply.reset(ResetCode::NotBegun) };
         let Ok(head) = EncodedHead::passed_on(&parts) else {

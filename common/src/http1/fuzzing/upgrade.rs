@@ -26,7 +26,10 @@ pub fn upgrade(bytes: &[u8]) {
         let (near, far) = duplex(ROOM);
         let switched = Rc::new(RefCell::new(None));
         let drain = Drain::new();
-        let service = |request| answer(request, Rc::clone(&switched), drain.clone());
+        let service = |head, body| {
+            let request = Request::from_parts(head, body);
+            answer(request, Rc::clone(&switched), drain.clone())
+        };
         let refuse = |_: &Http1Error| response(StatusCode::BAD_REQUEST);
         let limits = Limits::default();
         let server = async {

@@ -26,6 +26,7 @@ use super::super::switched::Switched;
 use super::super::wire::{LARGE, SMALL, Wire};
 use super::Caller;
 use crate::edge::Limits;
+use crate::headers;
 
 /// What a caller may have sent beyond its request before it is read no further.
 const MAX_AHEAD: usize = SMALL;
@@ -116,6 +117,7 @@ impl Connection {
             {
                 wire.decoder = Framing::of_request(&parts.headers, parts.version)?.into();
                 self.has_begun = false;
+                wire.release_input();
                 wire.expects_continue = expects_continue(&parts) && !wire.decoder.is_done();
                 return Poll::Ready(Ok(Next::Request(parts)));
             }
@@ -140,8 +142,10 @@ impl Connection {
     }
 
     /// Awaits the answer, as long as the caller is there.
-    pub(super) async fn answer<T>(&self, answer: impl Future<Output = T>) -> Result<T, Http1Error> {
-        let mut answer = pin!(answer);
+    pub(super) async fn answer<T>(
+        &self,
+        mut answer: Pin<&mut impl Future<Output = T>>,
+    ) -> Result<T, Http1Error> {
         poll_fn(|cx| match answer.as_mut().poll(cx) {
             Poll::Ready(answer) => Poll::Ready(Ok(answer)),
             Poll::Pending => {
@@ -204,6 +208,7 @@ impl Connection {
             out.expects_continue = false;
             head::put_response(out.output(), parts.status, &parts.headers);
             out.output().extend_from_slice(b"\r\n");
+            headers::recycle(&mut parts.headers);
         }
         let body = pin!(body);
         let mut sending = Sending::new(body, encoding);

@@ -9,7 +9,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use http::header;
 use http::request::Parts;
-use http::{Method, Request, Response, Version};
+use http::{Method, Response, Version};
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -50,7 +50,7 @@ pub async fn serve<S, F, B, Io>(
     drain: &Drain,
 ) -> Result<End, Http1Error>
 where
-    S: Fn(Request<RequestBody>) -> F,
+    S: Fn(Parts, RequestBody) -> F,
     F: Future<Output = Answer<B, Io>>,
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -80,8 +80,11 @@ where
             }
         };
         let caller = Caller::of(&parts);
-        let request = Request::from_parts(parts, connection.body());
-        match connection.answer(service(request)).await? {
+        let answer = {
+            let answer = pin!(service(parts, connection.body()));
+            connection.answer(answer).await?
+        };
+        match answer {
             Answer::Response(response) => {
                 let caller =
                     Caller { keep_alive: caller.keep_alive && !drain.is_warned(), ..caller };
@@ -92,7 +95,8 @@ where
             }
             Answer::Switched(response, other) => {
                 connection.send_switch(&response).await?;
-                switch::join(connection.into_switched()?, other, limits.stream_idle_timeout).await;
+                let connection = connection.into_switched()?;
+                Box::pin(switch::join(connection, other, limits.stream_idle_timeout)).await;
                 return Ok(End::Closed);
             }
         }

@@ -207,7 +207,7 @@ async fn a_drain_ends_when_the_last_request_does() {
     let (sent, read) = timeout(LIMIT, async { tokio::join!(body, download) }).await.unwrap();
     sent.unwrap();
     assert!(read == pattern(100_000));
-    drop((incoming.request, send));
+    drop((incoming.body, send));
     let mut seen = 0;
     while !tunnel.receive.is_drained() {
         seen = timeout(LIMIT, tunnel.receive.changed(seen)).await.unwrap();

@@ -30,10 +30,10 @@ async fn bulk_both_ways_at_once_does_not_lock_up() {
         // This end opens streams too.
         let (send, drain) = (tunnel.send.clone(), tunnel.drain.clone());
         tunnel.drain.spawn(async move {
-            while let Ok(Incoming { request, mut reply }) = send.accept().await {
+            while let Ok(Incoming { body, mut reply, .. }) = send.accept().await {
                 drain.spawn(async move {
                     reply.send_head(&answer(), false).await.unwrap();
-                    reply.send_body(request.into_body()).await.unwrap();
+                    reply.send_body(body).await.unwrap();
                 });
             }
         });
@@ -87,9 +87,9 @@ async fn plain_bytes_end_one_way_at_a_time() {
         assert!(read == pattern(len));
     };
     let server = async {
-        let Incoming { request, mut reply } = tunnel.receive.accept().await.unwrap();
+        let Incoming { body, mut reply, .. } = tunnel.receive.accept().await.unwrap();
         reply.send_head(&answer(), false).await.unwrap();
-        let mut io = Duplex::new(reply, request.into_body());
+        let mut io = Duplex::new(reply, body);
         let mut read = Vec::new();
         io.read_to_end(&mut read).await.unwrap();
         io.write_all(&read).await.unwrap();

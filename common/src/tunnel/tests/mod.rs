@@ -44,9 +44,9 @@ impl Tunnel {
         self.drain.spawn(async move {
             while let Ok(incoming) = receive.accept().await {
                 drain.spawn(async move {
-                    let Incoming { request, mut reply } = incoming;
+                    let Incoming { body, mut reply, .. } = incoming;
                     if reply.send_head(&answer(), false).await.is_ok() {
-                        let _ = reply.send_body(request.into_body()).await;
+                        let _ = reply.send_body(body).await;
                     }
                 });
             }

@@ -2,6 +2,7 @@
 
 use super::*;
 use hyper_util::rt::TokioExecutor;
+use std::sync::Arc;
 use tokio::sync::{Barrier, Notify};
 
 /// Runs a hyper HTTP/2 server, whose tasks must be `Send`.

@@ -1,6 +1,7 @@
 //! `https` targets: ALPN, and whom to trust.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
