@@ -23,14 +23,16 @@ def works(port):
         return False
 
 
-def small_gets(port, connections, seconds, close=False):
-    """Closed loop: each connection sends the next request when it has the answer (wrk)."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "8s",
+def small_gets(port, connections, seconds, close=False, ports=()):
+    """Closed loop: each connection sends the next request when it has the answer (wrk). Given
+    `ports`, a thread for each calls that instead, with its share of the connections."""
+    command = ["wrk", f"-t{len(ports) or 1}", f"-c{connections}", f"-d{seconds}s", "--timeout", "8s",
                "-s", f"{HERE}/wrk.lua"]
     if close:
         command += ["-H", "Connection: close"]
     output = subprocess.run([*command, f"http://127.0.0.1:{port}{SMALL}"],
-                            capture_output=True, text=True)
+                            capture_output=True, text=True,
+                            env={**os.environ, "WRK_PORTS": " ".join(map(str, ports))})
     found = re.search(r"^RESULT (.*)$", output.stdout, re.M)
     if not found:
         return {"requests": 0, "us": 1, "errors": 1}

@@ -11,6 +11,7 @@ import time
 import chart
 import loads
 import peers
+import scale
 import tables
 from processes import WORK, busy_seconds, cpu_seconds, descriptors, resident_mib
 
@@ -31,14 +32,16 @@ def main():
     parser.add_argument("--ssh", action="store_true", help="bulk over SSH, against ssh -R")
     parser.add_argument("--wan", action="store_true", help="bulk over 100 ms each way")
     parser.add_argument("--stalled", action="store_true", help="small requests beside callers that stall")
+    parser.add_argument("--scale", action="store_true", help="small requests as work grows")
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.seconds = 1, 1
-    kind = next((name for name in ("ssh", "wan", "stalled") if getattr(options, name)), "table")
+    modes = {"ssh": ssh, "wan": wan, "stalled": stalled, "scale": scale.scale, "table": table}
+    kind = next(name for name in modes if getattr(options, name, True))
     out = os.path.abspath(options.out or f"{WORK}/{kind}.md")
     with open(os.path.splitext(out)[0] + ".jsonl", "w") as file:
         run = Run(options, file)
-        text = {"ssh": ssh, "wan": wan, "stalled": stalled, "table": table}[kind](run, options)
+        text = modes[kind](run, options)
     text = tables.conditions(run) + text
     write(out, text)
     if kind == "table":
@@ -91,7 +94,7 @@ class Run:
 
     def foreign(self):
         """The share of the machine that went to others or was stolen: median and most."""
-        shares = [record["foreign"] for record in self.records if "foreign" in record]
+        shares = [record["foreign"] for record in self.records if "foreign" in record] or [0]
         return statistics.median(shares), max(shares)
 
     def rounds(self):

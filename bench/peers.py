@@ -77,23 +77,35 @@ def backend():
 
 def isthmus(name, base, scheme, through=None):
     """Both ends of the bridge. `through` is a port that leads to the tunnel's, or itself."""
-    tunnel, keys, config = base + 10, f"{WORK}/keys", f"{WORK}/{name}.json"
+    about = {"grpc": "the bridge over gRPC with mutual TLS 1.3",
+             "ssh": "the bridge over SSH, both ends embedded"}[scheme]
+    tunnel = f"{scheme}://127.0.0.1:{base + 10}"
+    dialled = f"{scheme}://127.0.0.1:{through or base + 10}"
+    write_config(name, {base + 1: BACKEND, base + 2: SINK})
+    return Peer(name, base, ends(name, tunnel, ["--tunnel", dialled]), about)
+
+
+def ends(name, tunnel, receive, send=(), log="warn"):
+    """Both ends of a bridge that listens for the tunnel, with further flags."""
+    keys = f"{WORK}/keys"
     if not os.path.exists(keys):
         subprocess.run([f"{BIN}/tunnel-send", "keys", "--out", keys, "--name", "127.0.0.1"],
                        check=True, stdout=subprocess.DEVNULL)
-    write(config, json.dumps({"data": [
-        {"port": str(base + 1), "remoteIP": f"http://127.0.0.1:{BACKEND}"},
-        {"port": str(base + 2), "remoteIP": f"http://127.0.0.1:{SINK}"},
-    ]}))
-    common = ["--config", config, "--log", "warn"]
+    common = ["--config", f"{WORK}/{name}.json", "--log", log]
     send = [f"{BIN}/tunnel-send", *common, "--keys", f"{keys}/send", "--bind", "127.0.0.1",
-            "--tunnel", f"{scheme}://127.0.0.1:{tunnel}"]
-    receive = [f"{BIN}/tunnel-receive", *common, "--keys", f"{keys}/receive",
-               "--tunnel", f"{scheme}://127.0.0.1:{through or tunnel}"]
-    about = {"grpc": "the bridge over gRPC with mutual TLS 1.3",
-             "ssh": "the bridge over SSH, both ends embedded"}[scheme]
-    return Peer(name, base, [Process(f"{name}-send", send, port=tunnel),
-                             Process(f"{name}-receive", receive)], about)
+            "--tunnel", tunnel, *send]
+    receive = [f"{BIN}/tunnel-receive", *common, "--keys", f"{keys}/receive", *receive]
+    return [Process(f"{name}-send", send, port=int(tunnel.rsplit(":", 1)[1])),
+            Process(f"{name}-receive", receive)]
+
+
+def write_config(name, targets):
+    """The mappings of a bridge, from ports to ports, by a rename as editors do it."""
+    path = f"{WORK}/{name}.json"
+    write(f"{path}.new", json.dumps({"data": [
+        {"port": str(port), "remoteIP": f"http://127.0.0.1:{target}"}
+        for port, target in targets.items()]}))
+    os.rename(f"{path}.new", path)
 
 
 def hyper2():

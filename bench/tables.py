@@ -111,6 +111,41 @@ def memory(run):
     return text + "\n"
 
 
+def scale(run, subjects, new_mappings):
+    """A table for each thing that grows, with ratios to its first step."""
+    text = ""
+    for title, steps, option in subjects:
+        names = [f"{option}-{step}" for step in steps]
+        lines = [("CPU s of both ends per 100 000 small GETs at c=64", "small", cpu_per_100k),
+                 ("MiB resident of both ends, before the load", "memory", lambda r: r["mib"])]
+        text += steps_table(run, title, steps, lambda n, cell: (names[n], cell), lines)
+    few, many = (of(run, f"idle-{step}", "memory").get(0) for step in subjects[-1][1])
+    if few and many:
+        count = subjects[-1][1][1] - subjects[-1][1][0]
+        text += f"KiB per idle connection: {number((many['mib'] - few['mib']) * 1024 / count)}.\n\n"
+    lines = [(name, key, lambda r, key=key: r[key] * 1000) for key, name in (
+        ("answered", "ms from the rename of the config until a request to the last is answered"),
+        ("listening", "ms until send listens on all"),
+        ("opening", "of these, ms after send had read the config"))]
+    return text + steps_table(run, "New mappings", new_mappings, lambda n, key: (
+        "new-config", f"new-{new_mappings[n]}"), lines, ratios=False)
+
+
+def steps_table(run, title, steps, place, lines, ratios=True):
+    """Columns are the steps; `place` tells the peer and the cell of a step's number."""
+    heads = [f"{step:_}".replace("_", " ") if step >= 10_000 else str(step) for step in steps]
+    text = f"### {title}\n\n| | {' | '.join(heads)} |\n" + "|---" * (len(steps) + 1) + "|\n"
+    for name, cell, value in lines:
+        found = [of(run, *place(n, cell)) for n in range(len(steps))]
+        values = [{n: value(record) for n, record in records.items()} for records in found]
+        texts = [number(middle(records.values())) for records in values]
+        for n in range(1, len(steps)) if ratios else ():
+            ratio = middle(values[n][r] / values[0][r] for r in values[n] if values[0].get(r))
+            texts[n] += f" ({number(ratio)}×)" if ratio else ""
+        text += f"| {name} | {' | '.join(texts)} |\n"
+    return text + "\n"
+
+
 def rows(run, title, columns, value, ours=OURS, skip=None):
     """A table with a row for each peer, and a column for each (cell, title)."""
     text = f"### {title}\n\n| | {' | '.join(name for _, name in columns)} |\n"

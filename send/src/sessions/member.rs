@@ -27,6 +27,14 @@ pub(super) struct Rank {
     in_flight: usize,
 }
 
+impl Rank {
+    /// Whether `session` cannot suit better, whatever else is found out about it.
+    pub(super) fn stands_against(&self, session: &Session) -> bool {
+        let flawless = !(self.via_sibling || self.unmapped || self.unwell);
+        flawless && self.in_flight <= session.in_flight()
+    }
+}
+
 /// A session that is up.
 pub(super) struct Member {
     pub(super) session: Session,

@@ -27,7 +27,7 @@ use tunnel_common::tunnel::{
 };
 
 pub use self::member::Reach;
-use self::member::{Member, admit, displace, is_sibling};
+use self::member::{Member, Rank, admit, displace, is_sibling};
 pub use self::siblings::{Siblings, look_up, with_port};
 use crate::exchange::{self, Outgoing};
 use crate::metrics::Metrics;
@@ -211,8 +211,18 @@ impl Sessions {
 
     fn best(&self, route: &Route, reach: Reach) -> Option<Session> {
         let members = self.members.borrow();
-        let ranked = members.iter().filter_map(|m| Some((m.rank(route, reach)?, &m.session)));
-        ranked.min_by_key(|(rank, _)| *rank).map(|(_, session)| session.clone())
+        let mut best: Option<(Rank, &Session)> = None;
+        for member in members.iter() {
+            // Looking closely at each of hundreds of tunnels would cost more than the request.
+            if best.is_some_and(|(least, _)| least.stands_against(&member.session)) {
+                continue;
+            }
+            let Some(rank) = member.rank(route, reach) else { continue };
+            if best.is_none_or(|(least, _)| rank < least) {
+                best = Some((rank, &member.session));
+            }
+        }
+        best.map(|(_, session)| session.clone())
     }
 
     /// Keeps the session's place in the set up to date, and serves what a sibling sends, until the
