@@ -4,6 +4,9 @@
 //! polled and not before; buffers are held only while there are bytes in them. What two servers
 //! could read differently is refused and never passed on. HTTP/2 is hyper's.
 
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod benching;
 mod body;
 mod client;
 mod decoder;

@@ -41,6 +41,26 @@ pub use self::stream_half::{RecvHalf, SendBodyError, SendHalf};
 pub use self::transport::{Acceptor, ConnectError, Connector, Peer};
 pub use self::url::{Forward, HostPort, InvalidTunnelUrl, TunnelScheme, TunnelUrl};
 
+/// Doors for `benches/`. Not part of any release build.
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod benching {
+    use bytes::Bytes;
+    use http::{Request, Response};
+
+    use super::head::{self, EncodedHead};
+
+    /// Reads a request's head as it comes in a frame.
+    pub fn decode_request(head: &EncodedHead) -> Option<Request<()>> {
+        head::decode_request(Bytes::copy_from_slice(head.payload()))
+    }
+
+    /// Reads a response's head as it comes in a frame.
+    pub fn decode_response(head: &EncodedHead) -> Option<Response<()>> {
+        head::decode_response(Bytes::copy_from_slice(head.payload()))
+    }
+}
+
 /// Doors for the targets in `fuzz/`.
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]

@@ -1,0 +1,118 @@
+//! `tunnel-send`: a caller's bytes in, frames out; frames in, the answer's bytes out.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::LocalRuntime;
+use tunnel_common::condition::Condition;
+use tunnel_common::config::Config;
+use tunnel_common::drain::Drain;
+use tunnel_common::edge::{self, Limits};
+use tunnel_common::headers::Address;
+use tunnel_common::http1::Stream;
+use tunnel_common::tunnel::{Hello, Peer};
+use tunnel_send::forward::{Forward, Mapping, ReplyBody};
+use tunnel_send::metrics::Metrics;
+use tunnel_send::sessions::Sessions;
+
+use super::far_end::FarEnd;
+use super::{BODY, WARM_UP, quiet};
+
+const REQUEST: &[u8] = b"GET /albums/42?fields=title,artist HTTP/1.1\r\n\
+    Host: albums.example:8050\r\n\
+    User-Agent: shop/3.14 (linux)\r\n\
+    Accept: application/json\r\n\
+    Accept-Encoding: gzip, br\r\n\
+    Authorization: Bearer 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b\r\n\
+    Cookie: session=2c26b46b68ffc68ff99b453c1d304134\r\n\
+    Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\r\n";
+
+/// The end, and a caller that keeps its connection.
+pub(super) struct SendEnd {
+    runtime: LocalRuntime,
+    caller: RefCell<TcpStream>,
+}
+
+impl SendEnd {
+    /// An end that has served some requests.
+    pub(super) fn warm() -> Self {
+        let runtime = LocalRuntime::new().expect("a runtime");
+        let caller = RefCell::new(runtime.block_on(connect()));
+        let end = Self { runtime, caller };
+        end.requests(WARM_UP);
+        end
+    }
+
+    /// Sends requests, one after the other.
+    pub(super) fn requests(&self, count: usize) {
+        let mut caller = self.caller.borrow_mut();
+        self.runtime.block_on(async {
+            for _ in 0..count {
+                exchange(&mut caller).await;
+            }
+        });
+    }
+}
+
+/// Starts the end, without the listeners that a config would open on ports of its own.
+async fn connect() -> TcpStream {
+    let (drain, metrics) = (Drain::new(), Metrics::default());
+    let sessions = Rc::new(Sessions::new(
+        quiet(),
+        Hello { instance: "near".to_owned(), ..Hello::default() },
+        Duration::from_secs(10),
+        metrics.clone(),
+        drain.clone(),
+        drain.clone(),
+    ));
+    let answer = [
+        ("content-type", "application/json"),
+        ("content-length", "36"),
+        ("date", "Sat, 21 Nov 2026 02:21:06 GMT"),
+        ("cache-control", "no-cache"),
+        ("via", "1.1 isthmus"),
+    ];
+    sessions.add(FarEnd::answering(&answer, BODY), Peer::default());
+    let forward = Rc::new(Forward::new(sessions, metrics.clone(), 1024));
+    let config = Config::parse(
+        r#"{"data":[{"port":8050,"remoteIP":"http://albums:8080"}]}"#,
+        Path::new("config.json"),
+    );
+    let condition = Condition::from(8050);
+    let route = config.expect("a good config").route(&condition).expect("its route").clone();
+    let mapping = Rc::new(Mapping {
+        route: RefCell::new(route),
+        tls: RefCell::default(),
+        metrics: metrics.mapping(&condition),
+    });
+
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+    let address = listener.local_addr().expect("its address");
+    let tasks = drain.clone();
+    drain.spawn(async move {
+        let (stream, peer) = edge::accept(&listener, "albums").await;
+        let address = Rc::new(Address::from(peer.ip()));
+        let call = |head, body| {
+            Rc::clone(&forward).call(Rc::clone(&mapping), Rc::clone(&address), head, body)
+        };
+        let refuse = |error: &_| mapping.refuse(error, false).map(ReplyBody::from);
+        edge::serve(Stream::Plain(stream), call, refuse, Limits::default(), &tasks).await;
+    });
+    TcpStream::connect(address).await.expect("a connection")
+}
+
+async fn exchange(caller: &mut TcpStream) {
+    caller.write_all(REQUEST).await.expect("a caller that is read");
+    let (mut answer, mut len) = ([0; 1024], 0);
+    while !answer[..len].ends_with(BODY) {
+        match caller.read(&mut answer[len..]).await {
+            Ok(more @ 1..) => len += more,
+            end => panic!("{end:?} after {}", answer[..len].escape_ascii()),
+        }
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
+}
