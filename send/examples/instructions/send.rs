@@ -95,9 +95,9 @@ async fn connect() -> TcpStream {
     let tasks = drain.clone();
     drain.spawn(async move {
         let (stream, peer) = edge::accept(&listener, "albums").await;
-        let address = Rc::new(Address::from(peer.ip()));
+        let address = Address::from(peer.ip());
         let call = |head, body| {
-            Rc::clone(&forward).call(Rc::clone(&mapping), Rc::clone(&address), head, body)
+            Rc::clone(&forward).call(Rc::clone(&mapping), &address, head, body)
         };
         let refuse = |error: &_| mapping.refuse(error, false).map(ReplyBody::from);
         edge::serve(Stream::Plain(stream), call, refuse, Limits::default(), &tasks).await;
