@@ -73,6 +73,11 @@ impl Session {
         self.connection.borrow().in_flight()
     }
 
+    /// Whether something is about to be written.
+    pub fn has_output(&self) -> bool {
+        !self.connection.borrow_mut().output().is_empty()
+    }
+
     /// Bytes that have arrived and were not read yet.
     pub fn buffered(&self) -> usize {
         self.connection.borrow().buffered()

@@ -96,9 +96,7 @@ async fn connect() -> TcpStream {
     drain.spawn(async move {
         let (stream, peer) = edge::accept(&listener, "albums").await;
         let address = Address::from(peer.ip());
-        let call = |head, body| {
-            Rc::clone(&forward).call(Rc::clone(&mapping), &address, head, body)
-        };
+        let call = |head, body| Rc::clone(&forward).call(Rc::clone(&mapping), &address, head, body);
         let refuse = |error: &_| mapping.refuse(error, false).map(ReplyBody::from);
         edge::serve(Stream::Plain(stream), call, refuse, Limits::default(), &tasks).await;
     });
