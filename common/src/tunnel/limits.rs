@@ -8,7 +8,7 @@ pub struct Limits {
     /// Streams that the peer may have open at a time; 4096 by default. More are refused as not
     /// begun.
     pub max_streams: u32,
-    /// Bytes that a new stream may receive before its reader has taken any; 256 KiB by default.
+    /// Bytes that a new stream may receive before its reader has taken any; 128 KiB by default.
     pub initial_credit: usize,
     /// Bytes up to which a stream's credit grows while its reader keeps up; 32 MiB by default,
     /// which fills 1 Gbit/s at 200 ms.
@@ -61,7 +61,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_streams: 4096,
-            initial_credit: 256 * 1024,
+            initial_credit: 128 * 1024,
             max_credit: 32 * 1024 * 1024,
             memory: 64 * 1024 * 1024,
             ping_interval: Duration::from_secs(1),

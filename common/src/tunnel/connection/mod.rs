@@ -90,6 +90,8 @@ pub(crate) struct Connection {
     buffered: usize,
     /// What all windows together may still grow by.
     spare_credit: usize,
+    /// When there was last more than one stream.
+    shared_at: Option<Instant>,
 
     /// This end's HELLO said that it takes no streams yet.
     standby: bool,
@@ -151,6 +153,7 @@ impl Connection {
             acceptor: Slot::default(),
             buffered: 0,
             spare_credit: limits.memory / 2,
+            shared_at: None,
             standby: hello.draining,
             peer: None,
             peer_draining: false,

@@ -1,6 +1,7 @@
 //! What the halves of the streams do: open, read, send, give up.
 
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -8,7 +9,7 @@ use super::super::error::{ResetCode, StreamError, TunnelError};
 use super::super::frame::{Kind, MAX_DATA, PutFrame};
 use super::super::head::EncodedHead;
 use super::super::stream::Stream;
-use super::super::window::Window;
+use super::super::window::{Growth, Window};
 use super::{Connection, Ticket};
 
 /// Below this, the next streams get their turn to fill the out buffer.
@@ -27,6 +28,9 @@ const YOUNG: usize = 16 * 1024;
 
 /// What a stream may append each time that the out buffer ran low.
 const QUANTUM: usize = MAX_DATA;
+
+/// How long a stream has to be the only one to count as alone: small requests come and go.
+const ALONE_AFTER: Duration = Duration::from_millis(250);
 
 /// What a head usually takes, to tell how many streams may be opened at a time.
 const USUAL_HEAD: usize = 1024;
@@ -156,13 +160,19 @@ impl Connection {
 
     /// Returns credit for what the reader has taken.
     fn taken(&mut self, id: u32, len: usize) {
+        let shared_at = self.shared_at.map(|at| self.now.duration_since(at));
+        let is_alone = self.streams.len() == 1 && shared_at.is_none_or(|ago| ago >= ALONE_AFTER);
         let Some(stream) = self.streams.get_mut(&id) else { return };
         if stream.inbound.ended || stream.failure.is_some() {
             return;
         }
-        let (now, round_trip) = (self.now, self.liveness.round_trip());
-        let (max, spare) = (self.limits.max_credit, &mut self.spare_credit);
-        if let Some(grant) = stream.inbound.window.take(len, now, round_trip, max, spare) {
+        let growth = Growth {
+            round_trip: self.liveness.round_trip(),
+            is_alone,
+            max: self.limits.max_credit,
+            spare: &mut self.spare_credit,
+        };
+        if let Some(grant) = stream.inbound.window.take(len, self.now, growth) {
             self.out.put_credit(id, grant);
             self.driver.wake();
         }
@@ -363,6 +373,9 @@ impl Connection {
     }
 
     fn remove(&mut self, id: u32) {
+        if self.streams.len() > 1 {
+            self.shared_at = Some(self.now);
+        }
         let Some(stream) = self.streams.remove(&id) else { return };
         if stream.queued || stream.called_in == self.turn {
             self.queue.remove(id);

@@ -123,7 +123,7 @@ fn fields_are_as_documented() {
 #[test]
 fn limits_are_as_documented() {
     let limits = Limits::default();
-    assert_eq!(limits.initial_credit, 256 << 10, "the picture shows it");
+    assert_eq!(limits.initial_credit, 128 << 10, "the picture shows it");
     let documented = [
         ("| a DATA payload that is sent |", format!("{} KiB |", MAX_DATA >> 10)),
         ("application lets go of them |", format!("{} |", limits.max_streams)),
