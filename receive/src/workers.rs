@@ -68,8 +68,10 @@ impl Workers {
         let desk = Rc::new(Desk::default());
         let mut request = first;
         loop {
-            let Incoming { mut head, body, reply } = request;
-            self.forward.serve(&mut head, body, reply).await;
+            {
+                let Incoming { mut head, body, reply } = request;
+                self.forward.serve(&mut head, body, reply).await;
+            }
             if self.drain.is_asked() || self.idle.borrow().len() >= MAX_IDLE {
                 return;
             }
