@@ -46,6 +46,8 @@ def everyone():
         isthmus("isthmus-grpc", 7100, "grpc"),
         isthmus("isthmus-ssh", 7200, "ssh"),
         hyper2(),
+        nginx2(),
+        haproxy2(),
         nginx2_tls(),
         nginx_ssh(),
         ssh_forward("sshR-gcm", 7500, GCM),
@@ -127,6 +129,50 @@ def nginx2_tls():
                 [nginx("nginx2-tls-far", entrance, tls + nginx_far(f"{entrance} ssl")),
                  nginx("nginx2-tls-near", base + 1, nginx_near(base, entrance, "https"))],
                 "two nginx that route by the header, TLS between them, no tunnel")
+
+
+def nginx2():
+    base, entrance = 8000, 8010
+    return Peer("nginx2", base,
+                [nginx("nginx2-far", entrance, nginx_far(entrance)),
+                 nginx("nginx2-near", base + 1, nginx_near(base, entrance, "http"))],
+                "two nginx that route by the header: no tunnel, no encryption")
+
+
+def haproxy2():
+    base, entrance = 8100, 8110
+    near = "".join(f"""
+listen {condition}
+  bind 127.0.0.1:{port} backlog 4096
+  http-request set-header X-Proxy-Condition {condition}
+  server far 127.0.0.1:{entrance}
+""" for port, condition in ((base + 1, "http"), (base + 2, "sink")))
+    far = f"""
+frontend far
+  bind 127.0.0.1:{entrance} backlog 4096
+  use_backend %[req.hdr(X-Proxy-Condition)]
+backend http
+  server target 127.0.0.1:{BACKEND}
+backend sink
+  server target 127.0.0.1:{SINK}
+"""
+    return Peer("haproxy2", base,
+                [haproxy("haproxy2-far", entrance, far), haproxy("haproxy2-near", base + 1, near)],
+                "two haproxy that route by the header: no tunnel, no encryption")
+
+
+def haproxy(name, port, body):
+    write(f"{WORK}/{name}.cfg", f"""global
+  nbthread 1
+  maxconn 8192
+defaults
+  mode http
+  http-reuse always
+  timeout connect 5s
+  timeout client 600s
+  timeout server 600s
+{body}""")
+    return Process(name, ["haproxy", "-db", "-f", f"{WORK}/{name}.cfg"], port=port)
 
 
 def nginx_ssh():
