@@ -167,7 +167,6 @@ impl Sessions {
                 () = self.drain.asked(), if !draining => {
                     draining = true;
                     session.drain();
-                    self.workers.dismiss_idle();
                 }
             }
         }
@@ -191,7 +190,6 @@ impl Sessions {
     fn down(&self, session: &Session) {
         self.started.borrow_mut().retain(|started| started != session);
         self.up.borrow_mut().retain(|up| up != session);
-        self.workers.dismiss_idle();
         self.count();
         self.changed.notify_waiters();
     }

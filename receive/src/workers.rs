@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::timeout;
 use tunnel_common::drain::Drain;
 use tunnel_common::tunnel::Incoming;
 
@@ -36,7 +36,7 @@ impl Workers {
             idle: RefCell::default(),
             unneeded: Cell::default(),
         });
-        drain.spawn_until_asked(Rc::clone(&workers).sweep());
+        drain.spawn(Rc::clone(&workers).sweep());
         workers
     }
 
@@ -50,17 +50,17 @@ impl Workers {
         }
     }
 
-    /// Ends the tasks that have nothing to do.
-    pub(crate) fn dismiss_idle(&self) {
-        self.idle.take().iter().for_each(|desk| desk.put(Next::End));
-    }
-
+    /// Ends tasks that nothing needs, and all that have nothing to do when the drain is asked.
     async fn sweep(self: Rc<Self>) {
         loop {
-            sleep(SWEEP).await;
+            let asked = timeout(SWEEP, self.drain.asked()).await.is_ok();
             let waiting = self.idle.borrow().len();
             let unneeded = self.unneeded.replace(waiting).min(waiting);
-            self.idle.borrow_mut().drain(..unneeded).for_each(|desk| desk.put(Next::End));
+            let ending = if asked { waiting } else { unneeded };
+            self.idle.borrow_mut().drain(..ending).for_each(|desk| desk.put(Next::End));
+            if asked {
+                return;
+            }
         }
     }
 
@@ -94,20 +94,20 @@ enum Next {
 #[derive(Default)]
 struct Desk {
     next: Cell<Option<Next>>,
-    waker: RefCell<Option<Waker>>,
+    waker: Cell<Option<Waker>>,
 }
 
 impl Desk {
     fn put(&self, next: Next) {
         self.next.set(Some(next));
-        self.waker.borrow_mut().take().into_iter().for_each(Waker::wake);
+        self.waker.take().into_iter().for_each(Waker::wake);
     }
 
     fn poll(&self, cx: &Context<'_>) -> Poll<Next> {
         match self.next.take() {
             Some(next) => Poll::Ready(next),
             None => {
-                self.waker.replace(Some(cx.waker().clone()));
+                self.waker.set(Some(cx.waker().clone()));
                 Poll::Pending
             }
         }
