@@ -11,7 +11,6 @@ use hyper::client::conn::TrySendError;
 use tokio::time::{Instant, timeout_at};
 use tunnel_common::config::{Route, Scheme};
 use tunnel_common::error::ProxyError;
-use tunnel_common::headers;
 use tunnel_common::http1::{Answer, Client, Reply, SendError, Switched};
 
 use super::body::{RequestBody, Upload, UpstreamBody};
@@ -36,37 +35,23 @@ impl Call<'_> {
     pub(super) async fn run(
         &self,
         parts: &mut Parts,
-        mut body: RequestBody,
+        body: RequestBody,
     ) -> Result<UpstreamAnswer, ProxyError> {
         let is_upgrade = parts.headers.contains_key(header::UPGRADE);
-        let mut connection = self.reuse(is_upgrade);
-        loop {
-            let is_last = connection.is_none();
-            let connection = match connection.take() {
-                Some(connection) => connection,
-                // Boxed, as it is large and most requests never need it.
-                None => Box::pin(self.open(is_upgrade)).await?,
-            };
-            let answer = match connection {
-                Connection::Http1 { client, reused } => {
-                    self.http1(client, reused, parts, body).await
-                }
-                Connection::Http2 { shared, reused } => {
-                    Box::pin(self.http2(shared, reused, parts, body)).await
-                }
-            };
-            body = match answer {
-                Ok(answer) => {
-                    headers::recycle(&mut parts.headers);
-                    return Ok(answer);
-                }
-                Err(Failed::Retry(body)) if !is_last => body,
-                Err(Failed::Retry(_)) => {
-                    return Err(ProxyError::ConnectionTerminated("the connection to the target"));
-                }
+        let body = match self.reuse(is_upgrade) {
+            None => body,
+            Some(connection) => match self.exchange(connection, parts, body).await {
+                Err(Failed::Retry(body)) => body,
                 Err(Failed::Final(error)) => return Err(error),
-            };
-        }
+                Ok(answer) => return Ok(answer),
+            },
+        };
+        // Boxed, as it is large and most requests never need it.
+        let connection = Box::pin(self.open(is_upgrade)).await?;
+        self.exchange(connection, parts, body).await.map_err(|failed| match failed {
+            Failed::Final(error) => error,
+            Failed::Retry(_) => ProxyError::ConnectionTerminated("the connection to the target"),
+        })
     }
 
     /// A connection that is open already.
@@ -113,16 +98,34 @@ impl Call<'_> {
         }
     }
 
+    async fn exchange(
+        &self,
+        connection: Connection,
+        parts: &mut Parts,
+        body: RequestBody,
+    ) -> Result<UpstreamAnswer, Failed> {
+        // RFC 9110 §9.2.2 allows it for idempotent methods; a body would be gone.
+        let repeatable = body.is_end_stream() && parts.method.is_idempotent();
+        match connection {
+            Connection::Http1 { client, reused } => {
+                self.http1(client, reused && repeatable, parts, body).await
+            }
+            Connection::Http2 { shared, reused } => {
+                Box::pin(self.http2(shared, reused && repeatable, parts, body)).await
+            }
+        }
+    }
+
+    /// A request that is `repeatable` may be sent again if the kept connection dies under it.
     async fn http1(
         &self,
         client: Client,
-        reused: bool,
+        repeatable: bool,
         parts: &mut Parts,
         body: RequestBody,
     ) -> Result<UpstreamAnswer, Failed> {
         rewrite::for_http1(parts)?;
         let is_upgrade = parts.headers.contains_key(header::UPGRADE);
-        let repeatable = reused && body.is_end_stream() && parts.method.is_idempotent();
         let upload = body.upload();
         let sent = pin!(client.send(parts, body, self.inform));
         match self.answer(&upload, sent).await? {
@@ -142,16 +145,16 @@ impl Call<'_> {
         }
     }
 
+    /// `repeatable` as in [`Self::http1`].
     async fn http2(
         &self,
         shared: Shared,
-        reused: bool,
+        repeatable: bool,
         parts: &mut Parts,
         body: RequestBody,
     ) -> Result<UpstreamAnswer, Failed> {
         rewrite::for_http2(parts, self.route)?;
         let upload = body.upload();
-        let repeatable = reused && body.is_end_stream() && parts.method.is_idempotent();
         let sending = match repeatable {
             true => parts.clone(),
             false => std::mem::replace(parts, Request::new(()).into_parts().0),
@@ -215,8 +218,6 @@ impl From<ProxyError> for Failed {
     }
 }
 
-/// A request that is `repeatable` may be sent again if the kept connection dies under it: RFC 9110
-/// §9.2.2 allows it for idempotent methods; a body would be gone.
 fn retry_or_fail(
     mut failed: TrySendError<Request<RequestBody>>,
     parts: &mut Parts,

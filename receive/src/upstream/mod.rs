@@ -27,7 +27,7 @@ use tokio::time::{Instant, timeout_at};
 use tunnel_common::config::Route;
 use tunnel_common::drain::Drain;
 use tunnel_common::error::ProxyError;
-use tunnel_common::headers::check_framing;
+use tunnel_common::headers::{self, check_framing};
 
 use self::body::RequestBody;
 pub use self::body::UpstreamBody;
@@ -76,7 +76,9 @@ impl Upstreams {
         check_length(parts, &body)?;
         let pool = self.pools.of(&route.target);
         let call = Call { route, pool, dialler: &self.dialler, inform };
-        call.run(parts, RequestBody::new(body)).await
+        let answer = call.run(parts, RequestBody::new(body)).await;
+        headers::recycle(&mut parts.headers);
+        answer
     }
 }
 
