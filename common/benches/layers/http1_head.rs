@@ -11,14 +11,15 @@ pub(super) fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("http1_head");
     group.bench_function("read a request", |bencher| {
         bencher.iter(|| {
-            let mut request = benching::take_request(&mut BytesMut::from(sample::REQUEST)).unwrap();
+            let mut request =
+                benching::take_request(&mut BytesMut::from(benching::REQUEST)).unwrap();
             headers::recycle(&mut request.headers);
         });
     });
     group.bench_function("read a response", |bencher| {
         bencher.iter(|| {
             let mut response =
-                benching::take_response(&mut BytesMut::from(sample::RESPONSE)).unwrap();
+                benching::take_response(&mut BytesMut::from(benching::RESPONSE)).unwrap();
             headers::recycle(response.headers_mut());
         });
     });

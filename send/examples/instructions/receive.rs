@@ -11,6 +11,7 @@ use tokio::runtime::LocalRuntime;
 use tokio::sync::watch;
 use tunnel_common::config::Config;
 use tunnel_common::drain::Drain;
+use tunnel_common::http1::benching::RESPONSE;
 use tunnel_common::tunnel::{Hello, Peer};
 use tunnel_receive::forward::Forward;
 use tunnel_receive::metrics::Metrics;
@@ -18,14 +19,7 @@ use tunnel_receive::sessions::Sessions;
 use tunnel_receive::upstream::Upstreams;
 
 use super::far_end::{self, FarEnd};
-use super::{WARM_UP, quiet};
-
-const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\n\
-    Content-Type: application/json\r\n\
-    Content-Length: 36\r\n\
-    Date: Sat, 21 Nov 2026 02:21:06 GMT\r\n\
-    Cache-Control: no-cache\r\n\r\n\
-    {\"title\":\"Blue Train\",\"artist\":\"JC\"}";
+use super::{BODY, WARM_UP, quiet};
 
 /// The end, and the far end of its tunnel.
 pub(super) struct ReceiveEnd {
@@ -105,6 +99,7 @@ async fn serve_target(drain: &Drain) -> u16 {
     drain.spawn(async move {
         let (mut stream, _) = listener.accept().await.expect("a connection");
         let mut request = [0; 2048];
+        let answer = [RESPONSE, BODY].concat();
         loop {
             let mut len = 0;
             while !request[..len].ends_with(b"\r\n\r\n") {
@@ -113,7 +108,7 @@ async fn serve_target(drain: &Drain) -> u16 {
                     end => panic!("{end:?} after {}", request[..len].escape_ascii()),
                 }
             }
-            stream.write_all(ANSWER).await.expect("an end that reads");
+            stream.write_all(&answer).await.expect("an end that reads");
         }
     });
     port

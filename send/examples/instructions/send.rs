@@ -14,6 +14,7 @@ use tunnel_common::drain::Drain;
 use tunnel_common::edge::{self, Limits};
 use tunnel_common::headers::Address;
 use tunnel_common::http1::Stream;
+use tunnel_common::http1::benching::REQUEST;
 use tunnel_common::tunnel::{Hello, Peer};
 use tunnel_send::forward::{Forward, Mapping, ReplyBody};
 use tunnel_send::metrics::Metrics;
@@ -21,15 +22,6 @@ use tunnel_send::sessions::Sessions;
 
 use super::far_end::FarEnd;
 use super::{BODY, WARM_UP, quiet};
-
-const REQUEST: &[u8] = b"GET /albums/42?fields=title,artist HTTP/1.1\r\n\
-    Host: albums.example:8050\r\n\
-    User-Agent: shop/3.14 (linux)\r\n\
-    Accept: application/json\r\n\
-    Accept-Encoding: gzip, br\r\n\
-    Authorization: Bearer 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b\r\n\
-    Cookie: session=2c26b46b68ffc68ff99b453c1d304134\r\n\
-    Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\r\n";
 
 /// The end, and a caller that keeps its connection.
 pub(super) struct SendEnd {
