@@ -35,7 +35,7 @@ impl RequestIds {
     }
 }
 
-/// Eight digits, then as many as it takes; `format!` takes a dozen times as long.
+/// Eight digits, then as many as it takes. By hand, as it is done for each request.
 fn hexadecimal(number: u64) -> Vec<u8> {
     let digits = (u64::BITS - number.leading_zeros()).div_ceil(4).max(8);
     let digit = |place| b"0123456789abcdef".get((number >> (4 * place)) as usize & 15);

@@ -11,7 +11,7 @@ pub struct Limits {
     /// Bytes that a new stream may receive before its reader has taken any; 128 KiB by default.
     pub initial_credit: usize,
     /// Bytes up to which a stream's credit grows while its reader keeps up; 32 MiB by default,
-    /// which fills 1 Gbit/s at 200 ms.
+    /// which fills 1 Gbit/s at 200 ms. A stream that is the only one may have 4 MiB more.
     pub max_credit: usize,
     /// Bytes that all streams together may hold unread, heads and trailers included; 64 MiB by
     /// default. Beyond it, the stream that holds the most is reset. Half of it is what credits may

@@ -6,7 +6,7 @@ use super::error::TunnelError;
 
 /// The receiving end's account of one stream's credit.
 ///
-/// The peer may have at most `size` bytes underway or unread. Credit is returned as the reader
+/// The peer may have at most `size` bytes and the `extra` underway or unread. Credit is returned as the reader
 /// takes bytes, half a window at a time, or [`STEP`] where that is less: a large window is not to
 /// run half empty. If half a window has arrived within half a round trip, the window may be what
 /// holds the sender back, so it doubles. On a short path that rarely happens; a reader that catches

@@ -24,6 +24,7 @@ pub(super) struct Rank {
     unmapped: bool,
     /// The peer's probes of the target fail.
     unwell: bool,
+    /// Requests in flight, less what comes off for writing [together](TOGETHER).
     load: isize,
 }
 
