@@ -1,16 +1,20 @@
 //! The tunnel protocol as a state machine: bytes and time go in, bytes and wake-ups come out.
 //!
 //! A [`Connection`] knows no socket, no clock and no task, so tests drive it step by step.
-//! [`input`] is what the transport calls, [`output`] what the streams' halves call.
+//! The transport's driver calls [`input`] and [`turn`]; the streams' halves call [`output`],
+//! [`reader`] and [`ending`].
 
+mod ending;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(super) mod fuzzing;
 mod input;
 mod openers;
 mod output;
 mod queue;
+mod reader;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};

@@ -1,19 +1,13 @@
-//! What the halves of the streams do: open, read, send, give up.
+//! Streams are opened, and what they send goes into the out buffer.
 
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use bytes::Bytes;
-
-use super::super::error::{ResetCode, StreamError, TunnelError};
+use super::super::error::{StreamError, TunnelError};
 use super::super::frame::{Kind, MAX_DATA, PutFrame};
 use super::super::head::EncodedHead;
 use super::super::stream::Stream;
-use super::super::window::{Growth, Window};
+use super::super::window::Window;
 use super::{Connection, Ticket};
-
-/// Below this, the next streams get their turn to fill the out buffer.
-pub(super) const LOW_WATER: usize = 64 * 1024;
 
 /// Up to here streams may fill the out buffer. A small request that comes behind it waits for at
 /// most this many bytes.
@@ -28,9 +22,6 @@ const YOUNG: usize = 16 * 1024;
 
 /// What a stream may append each time that the out buffer ran low.
 const QUANTUM: usize = MAX_DATA;
-
-/// How long a stream has to be the only one to count as alone: small requests come and go.
-const ALONE_AFTER: Duration = Duration::from_millis(250);
 
 /// What a head usually takes, to tell how many streams may be opened at a time.
 const USUAL_HEAD: usize = 1024;
@@ -113,81 +104,6 @@ impl Connection {
         }
         self.acceptor.register(cx);
         Poll::Pending
-    }
-
-    /// The next head that has come.
-    pub(crate) fn poll_head(
-        &mut self,
-        id: u32,
-        cx: &Context<'_>,
-    ) -> Poll<Result<Bytes, StreamError>> {
-        if let Some(head) = self.streams.get_mut(&id).and_then(|s| s.inbound.pop_head()) {
-            self.buffered -= head.len();
-            return Poll::Ready(Ok(head));
-        }
-        let stream = match self.live(id) {
-            Ok(stream) => stream,
-            Err(error) => return Poll::Ready(Err(error)),
-        };
-        if stream.inbound.ended {
-            return Poll::Ready(Err(StreamError::Malformed));
-        }
-        stream.reader.register(cx);
-        Poll::Pending
-    }
-
-    /// The next DATA that has come; `None` at its end.
-    pub(crate) fn poll_data(
-        &mut self,
-        id: u32,
-        cx: &Context<'_>,
-    ) -> Poll<Option<Result<Bytes, StreamError>>> {
-        let Some(stream) = self.streams.get_mut(&id) else { return Poll::Ready(None) };
-        if let Some(chunk) = stream.inbound.pop_data() {
-            self.buffered -= chunk.len();
-            self.taken(id, chunk.len());
-            return Poll::Ready(Some(Ok(chunk)));
-        }
-        if stream.inbound.ended {
-            return Poll::Ready(None);
-        }
-        if let Some(error) = &stream.failure {
-            return Poll::Ready(Some(Err(error.clone())));
-        }
-        stream.reader.register(cx);
-        Poll::Pending
-    }
-
-    /// Returns credit for what the reader has taken.
-    fn taken(&mut self, id: u32, len: usize) {
-        let shared_at = self.shared_at.map(|at| self.now.duration_since(at));
-        let is_alone = self.streams.len() == 1 && shared_at.is_none_or(|ago| ago >= ALONE_AFTER);
-        let Some(stream) = self.streams.get_mut(&id) else { return };
-        if stream.inbound.ended || stream.failure.is_some() {
-            return;
-        }
-        let growth = Growth {
-            round_trip: self.liveness.round_trip(),
-            is_alone,
-            max: self.limits.max_credit,
-            spare: &mut self.spare_credit,
-        };
-        if let Some(grant) = stream.inbound.window.take(len, self.now, growth) {
-            self.out.put_credit(id, grant);
-            self.driver.wake();
-        }
-    }
-
-    /// The trailers, once DATA has come to its end.
-    pub(crate) fn take_trailers(&mut self, id: u32) -> Option<Bytes> {
-        let trailers = self.streams.get_mut(&id)?.inbound.pop_trailers()?;
-        self.buffered -= trailers.len();
-        Some(trailers)
-    }
-
-    /// Whether nothing is left to read on the stream, and nothing more will come.
-    pub(crate) fn is_finished(&self, id: u32) -> bool {
-        self.streams.get(&id).is_none_or(|stream| stream.inbound.is_finished())
     }
 
     /// How many of `wanted` bytes may be sent now; waits while that is none.
@@ -308,89 +224,6 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
-    /// Resolves when the stream has ended early, by whichever side.
-    pub(crate) fn poll_failed(&mut self, id: u32, cx: &Context<'_>) -> Poll<StreamError> {
-        match self.live(id) {
-            Ok(stream) => {
-                stream.writer.register(cx);
-                Poll::Pending
-            }
-            Err(error) => Poll::Ready(error),
-        }
-    }
-
-    /// Gives the stream up, in both directions.
-    pub(crate) fn reset(&mut self, id: u32, code: ResetCode) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
-        if stream.is_over() {
-            return;
-        }
-        self.buffered -= stream.fail(StreamError::Reset(code));
-        self.out.put_reset(id, code);
-        self.driver.wake();
-    }
-
-    /// The application has dropped the half that reads.
-    pub(crate) fn release_reader(&mut self, id: u32) {
-        let ours = self.side.opens(id);
-        let Some(stream) = self.streams.get_mut(&id) else { return };
-        if ours && !stream.inbound.ended {
-            // Nobody waits for the answer.
-            self.reset(id, ResetCode::Cancelled);
-        } else {
-            // The answer to a request may be sent to its end without reading the rest of it.
-            stream.discards = true;
-            self.buffered -= stream.inbound.clear();
-        }
-        self.release(id);
-    }
-
-    /// The application has dropped the half that sends.
-    pub(crate) fn release_writer(&mut self, id: u32) {
-        let code = match self.side.opens(id) {
-            true => ResetCode::Cancelled,
-            false => ResetCode::Failed,
-        };
-        match self.streams.get(&id) {
-            Some(stream) if !stream.ended => self.reset(id, code),
-            // The answer is complete, and the rest of the request is not wanted.
-            Some(stream) if stream.discards && !stream.inbound.ended => {
-                self.reset(id, ResetCode::Cancelled);
-            }
-            _ => {}
-        }
-        self.release(id);
-    }
-
-    fn release(&mut self, id: u32) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
-        stream.handles = stream.handles.saturating_sub(1);
-        if stream.handles == 0 {
-            // Whatever the peer still has to say, nobody is there to hear it.
-            self.reset(id, ResetCode::Cancelled);
-            self.remove(id);
-        }
-    }
-
-    fn remove(&mut self, id: u32) {
-        if self.streams.len() > 1 {
-            self.shared_at = Some(self.now);
-        }
-        let Some(stream) = self.streams.remove(&id) else { return };
-        if stream.queued || stream.called_in == self.turn {
-            self.queue.remove(id);
-        }
-        self.buffered -= stream.inbound.len();
-        self.spare_credit += stream.inbound.window.growth(self.limits.initial_credit);
-        if !self.side.opens(id) {
-            self.peer_streams -= 1;
-        }
-        self.wake_openers();
-        if self.is_drained() {
-            self.changed();
-        }
-    }
-
     /// Gives the next streams that wait for room their turn.
     pub(super) fn call_queue(&mut self) {
         for id in self.queue.call() {
@@ -399,15 +232,6 @@ impl Connection {
                 stream.called_in = self.turn;
                 stream.writer.wake();
             }
-        }
-    }
-
-    /// The stream, unless it has ended early.
-    fn live(&mut self, id: u32) -> Result<&mut Stream, StreamError> {
-        let stream = self.streams.get_mut(&id).ok_or(StreamError::Reset(ResetCode::Cancelled))?;
-        match &stream.failure {
-            Some(error) => Err(error.clone()),
-            None => Ok(stream),
         }
     }
 }

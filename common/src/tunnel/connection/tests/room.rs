@@ -3,7 +3,8 @@
 use std::task::Waker;
 
 use super::super::super::error::ResetCode;
-use super::super::output::{LOW_WATER, ROOM, ROOM_FOR_SMALL};
+use super::super::output::{ROOM, ROOM_FOR_SMALL};
+use super::super::turn::LOW_WATER;
 use super::*;
 
 fn opener(connection: &mut Connection, ticket: &mut Ticket, waker: &Waker) -> bool {
