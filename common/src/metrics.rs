@@ -3,8 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use http::StatusCode;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
@@ -76,11 +78,43 @@ impl Metrics {
     }
 }
 
+/// Counters of answered requests, one for each class of status; clones share them.
+#[derive(Clone, Debug)]
+pub struct Answers([Counter; 5]);
+
+impl Answers {
+    /// `counter` is asked once for each class, by its name: no request looks its counter up.
+    pub fn new(counter: impl FnMut(&'static str) -> Counter) -> Self {
+        Self(["1xx", "2xx", "3xx", "4xx", "5xx"].map(counter))
+    }
+
+    /// Counts an answered request. A status beyond 599 counts as 5xx (RFC 9110 §15).
+    pub fn count(&self, status: StatusCode) {
+        let class = usize::from(status.as_u16() / 100).clamp(1, self.0.len());
+        if let Some(counter) = self.0.get(class - 1) {
+            counter.inc();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use prometheus_client::metrics::counter::Counter;
-
     use super::*;
+
+    #[test]
+    fn answers_count_by_their_class() {
+        let mut counters = Vec::new();
+        let answers = Answers::new(|class| {
+            counters.push((class, Counter::default()));
+            counters.last().map(|(_, counter)| counter.clone()).unwrap_or_default()
+        });
+        for status in [101, 200, 204, 304, 404, 502, 999] {
+            answers.count(StatusCode::from_u16(status).unwrap());
+        }
+        let counts = counters.iter().map(|(class, counter)| (*class, counter.get()));
+        let expected = [("1xx", 1), ("2xx", 2), ("3xx", 1), ("4xx", 1), ("5xx", 2)];
+        assert_eq!(counts.collect::<Vec<_>>(), expected);
+    }
 
     #[test]
     fn renders_what_was_registered_and_counted() {

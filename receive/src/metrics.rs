@@ -6,9 +6,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use tunnel_common::error::ProxyError;
+use tunnel_common::metrics::Answers;
 
 /// All metrics of this end. Clones share them.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Metrics {
     /// Sessions that are up now.
     pub sessions: Gauge,
@@ -21,6 +22,7 @@ pub struct Metrics {
     /// Tunnels and requests that the end of this process broke off.
     pub cut: Counter,
     requests: Family<RequestLabels, Counter>,
+    answers: Answers,
     errors: Family<ErrorLabels, Counter>,
 }
 
@@ -34,6 +36,23 @@ struct RequestLabels {
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct ErrorLabels {
     error: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let requests = Family::<RequestLabels, Counter>::default();
+        let answers = Answers::new(|code| requests.get_or_create(&RequestLabels { code }).clone());
+        Self {
+            sessions: Gauge::default(),
+            sessions_begun: Counter::default(),
+            dials_failed: Counter::default(),
+            unwell: Gauge::default(),
+            cut: Counter::default(),
+            requests,
+            answers,
+            errors: Family::default(),
+        }
+    }
 }
 
 impl Metrics {
@@ -50,14 +69,7 @@ impl Metrics {
 
     /// Counts an answered request.
     pub fn answered(&self, status: StatusCode) {
-        let code = match status.as_u16() / 100 {
-            1 => "1xx",
-            2 => "2xx",
-            3 => "3xx",
-            4 => "4xx",
-            _ => "5xx",
-        };
-        self.requests.get_or_create(&RequestLabels { code }).inc();
+        self.answers.count(status);
     }
 
     /// Counts a request that the bridge had to answer itself.

@@ -112,7 +112,8 @@ impl App {
             peers.clone(),
             callers.clone(),
         ));
-        let forward = Forward::new(Rc::clone(&sessions), metrics.clone(), args.max_requests);
+        let forward =
+            Forward::new(Rc::clone(&sessions), metrics.in_flight.clone(), args.max_requests);
         let grace = args.base.drain_timeout;
         let mut listeners = Listeners::new(
             args.bind,

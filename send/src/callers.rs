@@ -4,22 +4,24 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tunnel_common::drain::Drain;
 use tunnel_common::edge::{self, Limits};
 use tunnel_common::headers::Address;
 use tunnel_common::http1::Stream;
 
 use crate::forward::{Forward, Mapping, ReplyBody};
-use crate::metrics::Metrics;
+use crate::metrics::Counted;
 
 /// Serves whoever connects to a mapping's port.
 pub(crate) struct Callers {
     listener: TcpListener,
     mapping: Rc<Mapping>,
     forward: Rc<Forward>,
-    metrics: Metrics,
+    /// Counts the connections.
+    open: Gauge,
     limits: Limits,
     /// Places for connections.
     places: Arc<Semaphore>,
@@ -31,12 +33,12 @@ impl Callers {
         listener: TcpListener,
         mapping: Rc<Mapping>,
         forward: Rc<Forward>,
-        metrics: Metrics,
+        open: Gauge,
         limits: Limits,
         drain: Drain,
     ) -> Self {
         let places = Arc::new(Semaphore::new(limits.max_connections));
-        Self { listener, mapping, forward, metrics, limits, places, drain }
+        Self { listener, mapping, forward, open, limits, places, drain }
     }
 
     /// Accepts until the drain is asked; beyond the limit callers wait in the system's queue.
@@ -51,16 +53,17 @@ impl Callers {
                 () = self.drain.asked() => return,
                 next = next() => next,
             };
-            let open = OpenConnection::new(&self.metrics, place);
-            self.drain.spawn(self.connection(stream, peer, open));
+            let held = (Counted::new(&self.open), place);
+            self.drain.spawn(self.connection(stream, peer, held));
         }
     }
 
+    /// Serves a connection, and keeps `held` for as long.
     fn connection(
         &self,
         stream: TcpStream,
         peer: SocketAddr,
-        open: OpenConnection,
+        held: impl Sized + 'static,
     ) -> impl Future<Output = ()> + 'static {
         let (forward, mapping) = (Rc::clone(&self.forward), Rc::clone(&self.mapping));
         let (limits, drain) = (self.limits, self.drain.clone());
@@ -78,26 +81,7 @@ impl Callers {
                 |head, body| Rc::clone(&forward).call(Rc::clone(&mapping), &address, head, body);
             let refuse = |error: &_| mapping.refuse(error, false).map(ReplyBody::from);
             edge::serve(stream, call, refuse, limits, &drain).await;
-            drop(open);
+            drop(held);
         }
-    }
-}
-
-/// Counts a connection as open until it is dropped.
-struct OpenConnection {
-    metrics: Metrics,
-    _place: Option<OwnedSemaphorePermit>,
-}
-
-impl OpenConnection {
-    fn new(metrics: &Metrics, place: Option<OwnedSemaphorePermit>) -> Self {
-        metrics.connections.inc();
-        Self { metrics: metrics.clone(), _place: place }
-    }
-}
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        self.metrics.connections.dec();
     }
 }

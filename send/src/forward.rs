@@ -1,6 +1,6 @@
 //! From a caller's request to the tunnel, and back.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use http::request::Parts;
 use http::{Method, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Full};
+use prometheus_client::metrics::gauge::Gauge;
 use tunnel_common::config::Route;
 use tunnel_common::edge::{CallerBody, CallerTls};
 use tunnel_common::error::{self, ProxyError};
@@ -19,7 +20,7 @@ use tunnel_common::http1::{Answer, Informer};
 use tunnel_common::tunnel::{Duplex, EncodedHead, MAX_HEAD, RecvHalf};
 
 use crate::exchange::Outgoing;
-use crate::metrics::{MappingMetrics, Metrics};
+use crate::metrics::{Counted, MappingMetrics};
 use crate::sessions::{Reach, Sessions};
 use crate::upload::Upload;
 
@@ -29,10 +30,9 @@ pub const NAME: &str = "tunnel-send";
 /// Forwards requests to the sessions.
 pub struct Forward {
     sessions: Rc<Sessions>,
-    metrics: Metrics,
+    in_flight: Gauge,
     request_ids: RequestIds,
-    max_requests: usize,
-    in_flight: Rc<Cell<usize>>,
+    max_requests: i64,
 }
 
 /// What a listener knows of the mapping that it stands for.
@@ -46,10 +46,10 @@ pub struct Mapping {
 }
 
 impl Forward {
-    /// Beyond `max_requests` in flight, requests are shed.
-    pub fn new(sessions: Rc<Sessions>, metrics: Metrics, max_requests: usize) -> Self {
-        let request_ids = RequestIds::new();
-        Self { sessions, metrics, request_ids, max_requests, in_flight: Rc::default() }
+    /// Counts requests as `in_flight`, and sheds those beyond `max_requests`.
+    pub fn new(sessions: Rc<Sessions>, in_flight: Gauge, max_requests: usize) -> Self {
+        let max_requests = max_requests.try_into().unwrap_or(i64::MAX);
+        Self { sessions, in_flight, request_ids: RequestIds::new(), max_requests }
     }
 
     /// Answers a request that `peer` has sent to the mapping's port.
@@ -62,7 +62,7 @@ impl Forward {
         mut head: Parts,
         body: CallerBody,
     ) -> impl Future<Output = Answer<ReplyBody, Duplex>> + 'static {
-        let permit = Permit::new(&self);
+        let in_flight = Counted::new(&self.in_flight);
         let json = error::wants_json(&head.headers);
         let informer = body.informer();
         let request = self.prepare(&mapping, peer, &mut head, body);
@@ -80,7 +80,7 @@ impl Forward {
                 Err(error) => mapping.refuse(&error, json).map(Either::Left),
             };
             mapping.metrics.answered(response.status());
-            Answer::Response(response.map(|body| ReplyBody { body, _permit: Some(permit) }))
+            Answer::Response(response.map(|body| ReplyBody { body, _in_flight: Some(in_flight) }))
         }
     }
 
@@ -161,12 +161,13 @@ fn encode(parts: &Parts) -> Result<EncodedHead, ProxyError> {
 /// The body of a reply: a short text of the bridge's own, or what comes through the tunnel.
 pub struct ReplyBody {
     body: Either<Full<Bytes>, RecvHalf>,
-    _permit: Option<Permit>,
+    /// The request is in flight until its reply has been sent or dropped.
+    _in_flight: Option<Counted>,
 }
 
 impl From<Full<Bytes>> for ReplyBody {
     fn from(text: Full<Bytes>) -> Self {
-        Self { body: Either::Left(text), _permit: None }
+        Self { body: Either::Left(text), _in_flight: None }
     }
 }
 
@@ -187,26 +188,5 @@ impl Body for ReplyBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-/// Counts a request as in flight until its reply has been sent or dropped.
-struct Permit {
-    in_flight: Rc<Cell<usize>>,
-    metrics: Metrics,
-}
-
-impl Permit {
-    fn new(forward: &Forward) -> Self {
-        forward.in_flight.update(|count| count + 1);
-        forward.metrics.in_flight.inc();
-        Self { in_flight: Rc::clone(&forward.in_flight), metrics: forward.metrics.clone() }
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.in_flight.update(|count| count - 1);
-        self.metrics.in_flight.dec();
     }
 }

@@ -127,7 +127,7 @@ impl Listeners {
             listener,
             Rc::clone(&mapping),
             Rc::clone(&self.forward),
-            self.metrics.clone(),
+            self.metrics.connections.clone(),
             self.limits,
             drain.clone(),
         );

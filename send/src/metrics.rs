@@ -7,6 +7,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use tunnel_common::condition::Condition;
 use tunnel_common::error::ProxyError;
+use tunnel_common::metrics::Answers;
 
 /// All metrics of this end. Clones share them.
 #[derive(Clone, Default)]
@@ -63,33 +64,46 @@ impl Metrics {
 
     /// The counters of one mapping, looked up once and not per request.
     pub fn mapping(&self, condition: &Condition) -> MappingMetrics {
-        let answered = ["1xx", "2xx", "3xx", "4xx", "5xx"].map(|code| {
+        let answers = Answers::new(|code| {
             let labels = RequestLabels { mapping: condition.to_string(), code };
             self.requests.get_or_create(&labels).clone()
         });
-        MappingMetrics { mapping: condition.to_string(), answered, errors: self.errors.clone() }
+        MappingMetrics { mapping: condition.to_string(), answers, errors: self.errors.clone() }
     }
 }
 
 /// The counters of one mapping.
 pub struct MappingMetrics {
     mapping: String,
-    answered: [Counter; 5],
+    answers: Answers,
     errors: Family<ErrorLabels, Counter>,
 }
 
 impl MappingMetrics {
     /// Counts an answered request.
     pub fn answered(&self, status: StatusCode) {
-        let class = usize::from(status.as_u16() / 100).saturating_sub(1);
-        if let Some(counter) = self.answered.get(class) {
-            counter.inc();
-        }
+        self.answers.count(status);
     }
 
     /// Counts a request that the bridge had to answer itself.
     pub fn failed(&self, error: &ProxyError) {
         let labels = ErrorLabels { mapping: self.mapping.clone(), error: error.kind() };
         self.errors.get_or_create(&labels).inc();
+    }
+}
+
+/// Counts something in a gauge until it is dropped.
+pub(crate) struct Counted(Gauge);
+
+impl Counted {
+    pub(crate) fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }

@@ -69,7 +69,7 @@ async fn connect() -> TcpStream {
         ("via", "1.1 isthmus"),
     ];
     sessions.add(FarEnd::answering(&answer, BODY), Peer::default());
-    let forward = Rc::new(Forward::new(sessions, metrics.clone(), 1024));
+    let forward = Rc::new(Forward::new(sessions, metrics.in_flight.clone(), 1024));
     let config = Config::parse(
         r#"{"data":[{"port":8050,"remoteIP":"http://albums:8080"}]}"#,
         Path::new("config.json"),
