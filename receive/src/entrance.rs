@@ -69,8 +69,8 @@ impl Entrance {
                         let call =
                             |head, body| Rc::clone(&forward).call(Rc::clone(&peer), head, body);
                         let refuse = |error: &_| forward.refuse(error, false);
-                        edge::serve(Stream::Plain(stream), call, refuse, Limits::default(), &drain)
-                            .await;
+                        let (stream, limits) = (Stream::Plain(stream), Limits::default());
+                        edge::serve(stream, call, refuse, &limits, &drain).await;
                     }
                     _ => tracing::debug!(%peer, "a connection said nothing"),
                 }

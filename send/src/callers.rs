@@ -80,7 +80,7 @@ impl Callers {
             let call =
                 |head, body| Rc::clone(&forward).call(Rc::clone(&mapping), &address, head, body);
             let refuse = |error: &_| mapping.refuse(error, false).map(ReplyBody::from);
-            edge::serve(stream, call, refuse, limits, &drain).await;
+            edge::serve(stream, call, refuse, &limits, &drain).await;
             drop(held);
         }
     }

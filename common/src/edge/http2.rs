@@ -35,7 +35,7 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// (the "rapid reset" of CVE-2023-44487). hyper's own default, said here because it matters.
 const MAX_RESETS: usize = 20;
 
-pub(super) async fn serve<S, F, B, Io>(io: Switched, service: S, limits: Limits, drain: &Drain)
+pub(super) async fn serve<S, F, B, Io>(io: Switched, service: S, limits: &Limits, drain: &Drain)
 where
     S: Fn(Parts, CallerBody) -> F,
     F: Future<Output = Answer<B, Io>> + 'static,
@@ -43,6 +43,7 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
     Io: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    let idle = limits.stream_idle_timeout;
     let service = service_fn(|mut request: Request<Incoming>| {
         let on_upgrade = as_upgrade(&mut request);
         let body = |body| match on_upgrade {
@@ -52,7 +53,7 @@ where
         let (parts, incoming) = request.into_parts();
         let answer = service(parts, body(incoming));
         let drain = drain.clone();
-        async move { finish(answer.await, on_upgrade, limits, &drain) }
+        async move { finish(answer.await, on_upgrade, idle, &drain) }
     });
     let connection = http2::Builder::new(drain.clone())
         .timer(TokioTimer::new())
@@ -99,7 +100,7 @@ fn as_upgrade(request: &mut Request<Incoming>) -> Option<OnUpgrade> {
 fn finish<B, Io>(
     answer: Answer<B, Io>,
     on_upgrade: Option<OnUpgrade>,
-    limits: Limits,
+    stream_idle_timeout: Duration,
     drain: &Drain,
 ) -> Result<Response<Either<B, Empty<Bytes>>>, Http1Error>
 where
@@ -110,7 +111,7 @@ where
         (Answer::Switched(head, io), Some(on_upgrade)) => {
             drain.spawn(async move {
                 if let Ok(upgraded) = on_upgrade.await {
-                    switch::join(TokioIo::new(upgraded), io, limits.stream_idle_timeout).await;
+                    switch::join(TokioIo::new(upgraded), io, stream_idle_timeout).await;
                 }
             });
             Ok(switched(head).map(Either::Right))

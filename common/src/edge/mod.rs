@@ -64,32 +64,36 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 
 /// Serves one connection until it ends. `refuse` makes the reply to what no service may see. Once
 /// the drain is asked, the requests in flight are the last ones.
-pub async fn serve<S, F, B, Io>(
+#[expect(clippy::manual_async_fn, reason = "an async fn keeps its arguments twice, while it runs")]
+pub fn serve<S, F, B, Io>(
     stream: Stream,
     service: S,
     refuse: impl Fn(&ProxyError) -> Response<B>,
-    limits: Limits,
+    limits: &Limits,
     drain: &Drain,
-) where
+) -> impl Future<Output = ()>
+where
     S: Fn(Parts, CallerBody) -> F,
     F: Future<Output = Answer<B, Io>> + 'static,
-    B: Body<Data = Bytes> + 'static,
+    B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
     Io: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let http1 = |parts, body| service(parts, CallerBody::Http1(body));
-    let refuse_http1 = |error: &Http1Error| refuse(&unfit(error, limits));
-    match http1::serve(stream, http1, refuse_http1, &limits, drain).await {
-        Ok(End::Closed) => {}
-        // Boxed, so that a connection that waits for its next request does not hold room for it.
-        Ok(End::Http2(io)) => Box::pin(http2::serve(io, service, limits, drain)).await,
-        // A caller that hangs up or does not speak HTTP; nobody else is affected.
-        Err(error) => tracing::debug!(%error, "a caller's connection failed"),
+    async move {
+        let http1 = |parts, body| service(parts, CallerBody::Http1(body));
+        let refuse_http1 = |error: &Http1Error| refuse(&unfit(error, limits));
+        match http1::serve(stream, http1, refuse_http1, limits, drain).await {
+            Ok(End::Closed) => {}
+            // Boxed, so that a connection that waits for its next request does not hold room for it.
+            Ok(End::Http2(io)) => Box::pin(http2::serve(io, service, limits, drain)).await,
+            // A caller that hangs up or does not speak HTTP; nobody else is affected.
+            Err(error) => tracing::debug!(%error, "a caller's connection failed"),
+        }
     }
 }
 
 /// What a caller is told whose request is not passed on.
-fn unfit(error: &Http1Error, limits: Limits) -> ProxyError {
+fn unfit(error: &Http1Error, limits: &Limits) -> ProxyError {
     match error {
         Http1Error::HeadTooLarge => ProxyError::RequestHeadTooLarge { limit: limits.max_head },
         Http1Error::TimedOut => ProxyError::RequestTimeout,

@@ -101,7 +101,7 @@ fn request_encoding(parts: &mut Parts, body: &impl Body) -> Encoding {
 struct Exchange<B> {
     wire: Box<RefCell<Wire>>,
     /// The request's body, until it has left.
-    sending: Option<Sending<Box<B>>>,
+    sending: Option<Sending<Pin<Box<B>>>>,
     /// The target no longer takes the request; it may still answer.
     upload_error: Option<Http1Error>,
     scanned: usize,

@@ -1,7 +1,6 @@
 //! A body on its way into a connection.
 
 use std::cell::RefCell;
-use std::ops::DerefMut;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -99,19 +98,18 @@ fn put_size(out: &mut BytesMut, len: usize) {
 }
 
 /// A body and how far it has been sent.
-pub(super) struct Sending<P> {
-    body: Pin<P>,
+pub(super) struct Sending<B> {
+    body: B,
     encoding: Encoding,
     is_complete: bool,
 }
 
-impl<P, B> Sending<P>
+impl<B> Sending<B>
 where
-    P: DerefMut<Target = B>,
-    B: Body<Data = Bytes>,
+    B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BodyError>,
 {
-    pub(super) fn new(body: Pin<P>, encoding: Encoding) -> Self {
+    pub(super) fn new(body: B, encoding: Encoding) -> Self {
         Self { body, encoding, is_complete: false }
     }
 
@@ -131,7 +129,7 @@ where
             }
             let frame = match self.body.is_end_stream() {
                 true => Poll::Ready(None),
-                false => self.body.as_mut().poll_frame(cx),
+                false => Pin::new(&mut self.body).poll_frame(cx),
             };
             let frame = match frame {
                 Poll::Ready(frame) => frame,

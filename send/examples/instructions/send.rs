@@ -90,7 +90,7 @@ async fn connect() -> TcpStream {
         let address = Address::from(peer.ip());
         let call = |head, body| Rc::clone(&forward).call(Rc::clone(&mapping), &address, head, body);
         let refuse = |error: &_| mapping.refuse(error, false).map(ReplyBody::from);
-        edge::serve(Stream::Plain(stream), call, refuse, Limits::default(), &tasks).await;
+        edge::serve(Stream::Plain(stream), call, refuse, &Limits::default(), &tasks).await;
     });
     TcpStream::connect(address).await.expect("a connection")
 }

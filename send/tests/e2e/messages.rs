@@ -53,6 +53,13 @@ fn the_answer_to_head_has_a_length_and_no_body(transport: Transport) {
         caller.send_get("/", "");
         caller.reply().assert_ok("ok");
     }
+    // A refusal has a body, whatever was asked before.
+    caller.send("HEAD / HTTP/1.1\r\nHost: caller\r\n\r\n");
+    caller.head();
+    caller.send("nonsense\r\n\r\n");
+    let refusal = caller.reply();
+    assert_eq!((refusal.status, refusal.field("connection")), (400, Some("close")));
+    assert!(refusal.text().contains("tunnel-send"), "{}", refusal.text());
 }
 
 fn chunks_and_trailers_cross_both_ways(transport: Transport) {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -45,8 +45,10 @@ pub(super) enum Next {
 }
 
 /// A caller's connection.
-pub(super) struct Connection {
-    limits: Limits,
+pub(super) struct Connection<'a> {
+    limits: &'a Limits,
+    /// Who waits for an answer.
+    caller: Caller,
     /// How much had moved when the deadline of an answer was set.
     moved: u64,
     wire: Rc<RefCell<Wire>>,
@@ -60,10 +62,11 @@ pub(super) struct Connection {
     has_begun: bool,
 }
 
-impl Connection {
-    pub(super) fn new(stream: Stream, limits: Limits) -> Self {
+impl<'a> Connection<'a> {
+    pub(super) fn new(stream: Stream, limits: &'a Limits) -> Self {
         Self {
             limits,
+            caller: Caller::UNKNOWN,
             moved: 0,
             deadline: Instant::now() + limits.idle_timeout,
             wire: Rc::new(RefCell::new(Wire::new(stream, BytesMut::new()))),
@@ -77,6 +80,10 @@ impl Connection {
     /// The body of the request whose head was read last.
     pub(super) fn body(&self) -> RequestBody {
         RequestBody(Rc::clone(&self.wire))
+    }
+
+    pub(super) fn limits(&self) -> &'a Limits {
+        self.limits
     }
 
     pub(super) fn is_unused(&self) -> bool {
@@ -113,10 +120,11 @@ impl Connection {
             }
             if !self.is_first
                 && let Some(parts) =
-                    head::take_request(&mut wire.input, &mut self.scanned, &self.limits)?
+                    head::take_request(&mut wire.input, &mut self.scanned, self.limits)?
             {
                 wire.decoder = Framing::of_request(&parts.headers, parts.version)?.into();
                 self.has_begun = false;
+                self.caller = Caller::of(&parts);
                 wire.release_input();
                 wire.expects_continue = expects_continue(&parts) && !wire.decoder.is_done();
                 return Poll::Ready(Ok(Next::Request(parts)));
@@ -175,26 +183,21 @@ impl Connection {
         Poll::Pending
     }
 
-    /// Sends a response, as long as the caller is there. Returns whether another request may come.
-    pub(super) async fn send<B>(
-        &mut self,
-        response: Response<B>,
-        caller: &Caller,
-    ) -> Result<bool, Http1Error>
+    /// Begins a response: after it there is none if it `is_last`.
+    pub(super) fn begin<B>(&mut self, response: Response<B>, is_last: bool) -> Sending<B>
     where
-        B: Body<Data = Bytes>,
+        B: Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (mut parts, body) = response.into_parts();
+        let Caller { version, is_head, keep_alive } = self.caller;
         let bodiless = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        let encoding = match bodiless || caller.is_head {
+        let encoding = match bodiless || is_head {
             true => Encoding::None,
-            false => {
-                Encoding::choose(&mut parts.headers, &body, caller.version == Version::HTTP_11)
-            }
+            false => Encoding::choose(&mut parts.headers, &body, version == Version::HTTP_11),
         };
-        let keep_alive = caller.keep_alive && encoding != Encoding::UntilClose;
-        let option = match (keep_alive, caller.version) {
+        let keep_alive = keep_alive && !is_last && encoding != Encoding::UntilClose;
+        let option = match (keep_alive, version) {
             (true, Version::HTTP_10) => Some(HeaderValue::from_static("keep-alive")),
             (true, _) => None,
             (false, _) => Some(HeaderValue::from_static("close")),
@@ -202,31 +205,44 @@ impl Connection {
         option.into_iter().for_each(|option| {
             parts.headers.insert(header::CONNECTION, option);
         });
-        {
-            let out = &mut *self.wire.borrow_mut();
-            // A caller that still waits to be asked for its body learns the outcome instead.
-            out.expects_continue = false;
-            head::put_response(out.output(), parts.status, &parts.headers);
-            out.output().extend_from_slice(b"\r\n");
-            headers::recycle(&mut parts.headers);
-        }
-        let body = pin!(body);
-        let mut sending = Sending::new(body, encoding);
+        self.caller.keep_alive = keep_alive;
+        let out = &mut *self.wire.borrow_mut();
+        // A caller that still waits to be asked for its body learns the outcome instead.
+        out.expects_continue = false;
+        head::put_response(out.output(), parts.status, &parts.headers);
+        out.output().extend_from_slice(b"\r\n");
+        headers::recycle(&mut parts.headers);
+        Sending::new(body, encoding)
+    }
+
+    /// Sends what is left of a response, as long as the caller is there. Returns whether another
+    /// request may come.
+    pub(super) fn finish<B>(
+        &mut self,
+        mut sending: Sending<B>,
+    ) -> impl Future<Output = Result<bool, Http1Error>>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         self.set_deadline(self.limits.stream_idle_timeout);
-        let wire = Rc::clone(&self.wire);
-        poll_fn(|cx| match sending.poll(&wire, cx) {
-            Poll::Ready(sent) => Poll::Ready(sent),
+        poll_fn(move |cx| match sending.poll(&self.wire, cx)? {
+            Poll::Ready(()) => Poll::Ready(Ok(self.is_kept())),
             Poll::Pending => match self.poll_gone(cx) {
                 Poll::Ready(gone) => Poll::Ready(Err(gone)),
                 Poll::Pending => self.poll_stalled(cx).map(Err),
             },
         })
-        .await?;
+    }
+
+    /// Whether the caller may ask again, now that it has its answer; if so, until when.
+    fn is_kept(&mut self) -> bool {
         self.set_deadline(match self.is_unused() {
             true => self.limits.idle_timeout,
             false => self.limits.head_timeout,
         });
-        Ok(keep_alive && self.wire.borrow().decoder.is_done())
+        let caller = std::mem::replace(&mut self.caller, Caller::UNKNOWN);
+        caller.keep_alive && self.wire.borrow().decoder.is_done()
     }
 
     /// Resolves when nothing of an exchange has moved for too long.

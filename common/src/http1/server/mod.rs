@@ -39,66 +39,89 @@ pub enum End {
     Http2(Switched),
 }
 
+/// What few connections end with.
+enum Ending<B, Io> {
+    /// A request that is refused.
+    Refused(Http1Error, Response<B>),
+    /// A switch of protocols.
+    Switched(Response<()>, Io),
+}
+
 /// Serves the requests of one connection. `refuse` makes the reply to one that is not HTTP/1.1 as
-/// all servers read it. Ends after the request in
-/// flight when `drain` is asked, and tells the caller with its next answer when it is warned.
-pub async fn serve<S, F, B, Io>(
+/// all servers read it. Ends after the request in flight when `drain` is asked, and tells the caller
+/// with its next answer when it is warned.
+///
+/// The future is what an idle caller costs: the head, the service's future, the answer and the
+/// ending are each alive across one `await` only, so that they share their room.
+pub fn serve<S, F, B, Io>(
     stream: Stream,
     service: S,
     refuse: impl Fn(&Http1Error) -> Response<B>,
     limits: &Limits,
     drain: &Drain,
-) -> Result<End, Http1Error>
+) -> impl Future<Output = Result<End, Http1Error>>
 where
     S: Fn(Parts, RequestBody) -> F,
     F: Future<Output = Answer<B, Io>>,
-    B: Body<Data = Bytes>,
+    B: Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     Io: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut asked = pin!(drain.asked());
-    let mut connection = Connection::new(stream, *limits);
-    loop {
-        let next = poll_fn(|cx| {
-            let next = connection.poll_head(cx);
-            match next.is_pending() && connection.is_unused() && asked.as_mut().poll(cx).is_ready()
-            {
-                true => Poll::Ready(Ok(Next::End)),
-                false => next,
-            }
-        });
-        let parts = match next.await {
-            Ok(Next::Request(parts)) => parts,
-            Ok(Next::End) => return Ok(End::Closed),
-            Ok(Next::Http2) => return Ok(End::Http2(connection.into_switched()?)),
-            Err(error) => {
-                if !matches!(error, Http1Error::Io(_) | Http1Error::Ended(_)) {
-                    connection.send(refuse(&error), &Caller::LAST).await?;
-                    connection.linger().await;
+    let mut connection = Connection::new(stream, limits);
+    async move {
+        let mut asked = pin!(drain.asked());
+        let ending = loop {
+            let next = poll_fn(|cx| {
+                let next = connection.poll_head(cx);
+                let is_over = next.is_pending()
+                    && connection.is_unused()
+                    && asked.as_mut().poll(cx).is_ready();
+                if is_over { Poll::Ready(Ok(Next::End)) } else { next }
+            });
+            let answer = match next.await {
+                Ok(Next::Request(parts)) => service(parts, connection.body()),
+                Ok(Next::End) => return Ok(End::Closed),
+                Ok(Next::Http2) => return Ok(End::Http2(connection.into_switched()?)),
+                Err(error @ (Http1Error::Io(_) | Http1Error::Ended(_))) => return Err(error),
+                Err(error) => {
+                    let reply = refuse(&error);
+                    break Ending::Refused(error, reply);
                 }
-                return Err(error);
-            }
-        };
-        let caller = Caller::of(&parts);
-        let answer = {
-            let answer = pin!(service(parts, connection.body()));
-            connection.answer(answer).await?
-        };
-        match answer {
-            Answer::Response(response) => {
-                let caller =
-                    Caller { keep_alive: caller.keep_alive && !drain.is_warned(), ..caller };
-                if !connection.send(response, &caller).await? {
-                    connection.linger().await;
-                    return Ok(End::Closed);
-                }
-            }
-            Answer::Switched(response, other) => {
-                connection.send_switch(&response).await?;
-                let connection = connection.into_switched()?;
-                Box::pin(switch::join(connection, other, limits.stream_idle_timeout)).await;
+            };
+            let sending = match connection.answer(pin!(answer)).await? {
+                Answer::Response(response) => connection.begin(response, drain.is_warned()),
+                Answer::Switched(head, other) => break Ending::Switched(head, other),
+            };
+            if !connection.finish(sending).await? {
+                connection.linger().await;
                 return Ok(End::Closed);
             }
+        };
+        Box::pin(end(connection, ending)).await
+    }
+}
+
+async fn end<B, Io>(
+    mut connection: Connection<'_>,
+    ending: Ending<B, Io>,
+) -> Result<End, Http1Error>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    Io: AsyncRead + AsyncWrite + Unpin,
+{
+    match ending {
+        Ending::Refused(error, reply) => {
+            let sending = connection.begin(reply, true);
+            connection.finish(sending).await?;
+            connection.linger().await;
+            Err(error)
+        }
+        Ending::Switched(head, other) => {
+            let timeout = connection.limits().stream_idle_timeout;
+            connection.send_switch(&head).await?;
+            switch::join(connection.into_switched()?, other, timeout).await;
+            Ok(End::Closed)
         }
     }
 }
@@ -112,7 +135,8 @@ struct Caller {
 }
 
 impl Caller {
-    const LAST: Self = Self { version: Version::HTTP_11, is_head: false, keep_alive: false };
+    /// Nobody has asked anything that could be read.
+    const UNKNOWN: Self = Self { version: Version::HTTP_11, is_head: false, keep_alive: false };
 
     fn of(parts: &Parts) -> Self {
         let headers = &parts.headers;
