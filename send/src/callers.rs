@@ -17,7 +17,6 @@ use crate::metrics::Counted;
 
 /// Serves whoever connects to a mapping's port.
 pub(crate) struct Callers {
-    listener: TcpListener,
     mapping: Rc<Mapping>,
     forward: Rc<Forward>,
     /// Counts the connections.
@@ -30,7 +29,6 @@ pub(crate) struct Callers {
 
 impl Callers {
     pub(crate) fn new(
-        listener: TcpListener,
         mapping: Rc<Mapping>,
         forward: Rc<Forward>,
         open: Gauge,
@@ -38,15 +36,15 @@ impl Callers {
         drain: Drain,
     ) -> Self {
         let places = Arc::new(Semaphore::new(limits.max_connections));
-        Self { listener, mapping, forward, open, limits, places, drain }
+        Self { mapping, forward, open, limits, places, drain }
     }
 
     /// Accepts until the drain is asked; beyond the limit callers wait in the system's queue.
-    pub(crate) async fn serve(self) {
+    pub(crate) async fn serve(self: Rc<Self>, listener: TcpListener) {
         let name = self.mapping.route.borrow().name.clone();
         let next = async || {
             let place = Arc::clone(&self.places).acquire_owned().await;
-            (edge::accept(&self.listener, &name).await, place.ok())
+            (edge::accept(&listener, &name).await, place.ok())
         };
         loop {
             let ((stream, peer), place) = tokio::select! {
@@ -54,21 +52,20 @@ impl Callers {
                 next = next() => next,
             };
             let held = (Counted::new(&self.open), place);
-            self.drain.spawn(self.connection(stream, peer, held));
+            self.drain.spawn(Rc::clone(&self).connection(stream, peer, held));
         }
     }
 
     /// Serves a connection, and keeps `held` for as long.
     fn connection(
-        &self,
+        self: Rc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
         held: impl Sized + 'static,
     ) -> impl Future<Output = ()> + 'static {
-        let (forward, mapping) = (Rc::clone(&self.forward), Rc::clone(&self.mapping));
-        let (limits, drain) = (self.limits, self.drain.clone());
         let address = Address::from(peer.ip());
         async move {
+            let Self { mapping, forward, limits, drain, .. } = &*self;
             let tls = mapping.tls.borrow().clone();
             let stream = match tls {
                 None => Stream::Plain(stream),
@@ -78,9 +75,9 @@ impl Callers {
                 },
             };
             let call =
-                |head, body| Rc::clone(&forward).call(Rc::clone(&mapping), &address, head, body);
+                |head, body| Rc::clone(forward).call(Rc::clone(mapping), &address, head, body);
             let refuse = |error: &_| mapping.refuse(error, false).map(ReplyBody::from);
-            edge::serve(stream, call, refuse, &limits, &drain).await;
+            edge::serve(stream, call, refuse, limits, drain).await;
             drop(held);
         }
     }

@@ -65,10 +65,10 @@ impl Forward {
         let in_flight = Counted::new(&self.in_flight);
         let json = error::wants_json(&head.headers);
         let informer = body.informer();
-        let request = self.prepare(&mapping, peer, &mut head, body);
+        let mut request = self.prepare(&mapping, peer, &mut head, body);
         async move {
             let answer = match request {
-                Ok(mut request) => self.forward(&mut request, informer.as_ref()).await,
+                Ok(ref mut request) => self.forward(request, informer.as_ref()).await,
                 Err(error) => Err(error),
             };
             let response = match answer {

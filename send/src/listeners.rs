@@ -124,14 +124,13 @@ impl Listeners {
         });
         self.untold.push((address, route.name.clone()));
         let callers = Callers::new(
-            listener,
             Rc::clone(&mapping),
             Rc::clone(&self.forward),
             self.metrics.connections.clone(),
             self.limits,
             drain.clone(),
         );
-        drain.spawn(callers.serve());
+        drain.spawn(Rc::new(callers).serve(listener));
         let (ending, grace) = (drain.clone(), self.grace);
         self.drain.spawn(async move {
             ending.asked().await;

@@ -176,7 +176,10 @@ impl Sessions {
         let wait = if reach == Reach::All { self.connect_wait } else { Duration::ZERO };
         let deadline = Instant::now() + wait;
         for _ in 0..MAX_TRIES {
-            let session = self.pick(&request.route, reach, deadline).await?;
+            let session = match self.best(&request.route, reach) {
+                Some(session) => session,
+                None => Box::pin(self.wait(&request.route, reach, deadline)).await?,
+            };
             let end = request.upload.is_empty() && !request.upgrade;
             // Nothing was sent: the session ended while the request waited for its turn.
             let Ok((send, recv)) = session.open(&request.head, end).await else { continue };
@@ -191,8 +194,8 @@ impl Sessions {
         Err(ProxyError::ConnectionTerminated("every tunnel that was tried"))
     }
 
-    /// The session that suits the route best; waits for one.
-    async fn pick(
+    /// Waits for a session that suits the route.
+    async fn wait(
         &self,
         route: &Route,
         reach: Reach,
@@ -209,6 +212,7 @@ impl Sessions {
         }
     }
 
+    /// The session that suits the route best.
     fn best(&self, route: &Route, reach: Reach) -> Option<Session> {
         let members = self.members.borrow();
         let mut best: Option<(Rank, &Session)> = None;
