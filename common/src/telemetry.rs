@@ -16,9 +16,9 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::metrics::Metrics;
 
-/// How many lines may wait for stderr, about 1 MiB of usual ones; further ones are lost and
+/// How many lines may wait for stderr, about 256 KiB of usual ones; further ones are lost and
 /// counted.
-const QUEUE_LINES: usize = 4096;
+const QUEUE_LINES: usize = 1024;
 
 /// The flags about logs that both binaries take.
 #[derive(clap::Args, Clone, Debug)]
