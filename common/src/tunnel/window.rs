@@ -9,12 +9,11 @@ use super::error::TunnelError;
 /// The peer may have at most `size` bytes and the `extra` underway or unread. Credit is returned as the reader
 /// takes bytes, half a window at a time, or [`STEP`] where that is less: a large window is not to
 /// run half empty. If half a window has arrived within half a round trip, the window may be what
-/// holds the sender back, so it doubles. On a short path that rarely happens; a reader that catches
-/// up with old bytes does not count.
+/// holds the sender back, so it doubles; a reader that catches up with old bytes does not count.
 ///
-/// There, what a window must cover is not the path but the time until a busy process comes to it. A
-/// stream that has the tunnel to itself gets an `extra` for that, which no other has to wait behind;
-/// as soon as there are others, it is taken back by returning less.
+/// On a [`SHORT_PATH`] it does not: what a window must cover there is not the path but the time until
+/// a busy process comes to it. A stream that has the tunnel to itself gets an `extra` for that, which
+/// no other has to wait behind; as soon as there are others, it is taken back by returning less.
 #[derive(Debug)]
 pub(crate) struct Window {
     size: usize,
@@ -34,6 +33,12 @@ const STEP: usize = 128 * 1024;
 /// The most that a stream gets for having the tunnel to itself; a stream that comes then waits for
 /// this much, which takes 3 ms. With a quarter of it, a download over SSH on one machine is 15 % slower.
 const MAX_EXTRA: usize = 4 * 1024 * 1024;
+
+/// A round trip below which a window stays as it begins: 128 KiB in a millisecond are 1 Gbit/s for
+/// each stream. What arrives together there tells how long a process was away, not that the sender
+/// waits; grown by that, windows on one machine reach 1 MiB, and small requests behind one download
+/// get half of what they get now.
+const SHORT_PATH: Duration = Duration::from_millis(1);
 
 /// What a stream may grow by, and what for.
 pub(crate) struct Growth<'a> {
@@ -82,7 +87,7 @@ impl Window {
             let took = now.duration_since(self.counted_from);
             self.received = 0;
             self.counted_from = now;
-            if by.round_trip.is_some_and(|round_trip| took < round_trip / 2) {
+            if by.round_trip.is_some_and(|least| least >= SHORT_PATH && took < least / 2) {
                 let growth = by.up_to(self.size.min(by.max.saturating_sub(self.size)));
                 self.size += growth;
                 grant += growth;
@@ -154,6 +159,19 @@ mod tests {
         window.receive(KIB).unwrap();
         assert_eq!(window.take(KIB, later, by(Some(100), 4 * KIB, &mut spare)), Some(1024));
         assert_eq!((window.growth(KIB), spare), (KIB, 99 * KIB));
+    }
+
+    #[test]
+    fn stays_as_it_is_on_a_short_path() {
+        let now = Instant::now();
+        let mut spare = 100 * KIB;
+        let mut window = Window::new(KIB, now);
+        for (round_trip, grant) in [(999, 1024), (1000, 2048)] {
+            let round_trip = Some(Duration::from_micros(round_trip));
+            window.receive(KIB).unwrap();
+            let by = Growth { round_trip, ..by(None, 4 * KIB, &mut spare) };
+            assert_eq!(window.take(KIB, now, by), Some(grant));
+        }
     }
 
     #[test]
