@@ -3,13 +3,14 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::error::Error;
-use std::future::{self, Future, Ready};
-use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::future::ready;
 
+use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Request, Response, Uri};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
+};
+use http_body_util::{Either, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http2 as client;
 use hyper::server::conn::http2 as server;
@@ -17,15 +18,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
-use tonic::body::Body;
-use tonic::client::GrpcService;
-use tonic::server::StreamingService;
-use tonic::{Code, Status, Streaming};
+use tonic::metadata::GRPC_CONTENT_TYPE;
+use tonic::{Code, Status};
 
 use super::Pipe;
 use super::connection::Connection;
-use super::message::{Chunk, ChunkCodec, FRAME_LEN, MAX_MESSAGE_LEN, PATH};
-use super::outbox::{Answer, Outbox};
+use super::message::{FRAME_LEN, PATH};
+use super::outbox::{Chunks, Outbox};
 use crate::drain::Drain;
 
 /// How far the peer may write ahead of the reader, in bytes: 200 ms at 1 Gbit/s take 26 MB, and `h2`
@@ -41,6 +40,9 @@ const SEND_BUFFER: usize = 256 << 10;
 
 /// The call's headers are far below; in bytes.
 const HEADER_LIST: u32 = 8 << 10;
+
+/// What an answer ends with.
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// One call, and room for a second to be refused with a reason.
 const MAX_CALLS: u32 = 2;
@@ -75,7 +77,7 @@ where
     Io: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let connection = Connection::new(drain);
-    let (sender, dispatch) = client::Builder::new(connection.executor())
+    let (mut sender, dispatch) = client::Builder::new(connection.executor())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME_LEN as u32)
@@ -87,17 +89,39 @@ where
     // Its errors reach the call as well.
     connection.spawn(async { drop(dispatch.await) });
 
-    let mut parts = http::uri::Parts::default();
-    parts.scheme = Some(Scheme::HTTPS);
-    parts.authority = Some(authority);
-    parts.path_and_query = Some(PathAndQuery::from_static("/"));
-    let origin = Uri::from_parts(parts).unwrap_or_default();
-    let (outbox, chunks) = Outbox::new();
-    let response = tonic::client::Grpc::with_origin(Sender(sender), origin)
-        .max_decoding_message_size(MAX_MESSAGE_LEN)
-        .streaming(tonic::Request::new(chunks), PathAndQuery::from_static(PATH), ChunkCodec)
-        .await?;
-    Ok(Pipe::new(response.into_inner(), outbox, connection))
+    let (outbox, chunks) = Outbox::new(None);
+    let response = sender.send_request(request(authority, chunks)).await;
+    let response = response.map_err(|error| CallError::Connection(error.into()))?;
+    match refusal(&response) {
+        Some((code, message)) => Err(CallError::Refused { code, message }),
+        None => Ok(Pipe::new(response.into_body(), outbox, connection)),
+    }
+}
+
+fn request(authority: Authority, chunks: Chunks) -> Request<Chunks> {
+    let mut uri = http::uri::Parts::default();
+    uri.scheme = Some(Scheme::HTTPS);
+    uri.authority = Some(authority);
+    uri.path_and_query = Some(PathAndQuery::from_static(PATH));
+    let mut request = Request::new(chunks);
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
+    request.headers_mut().insert(header::TE, HeaderValue::from_static("trailers"));
+    request.headers_mut().insert(header::CONTENT_TYPE, GRPC_CONTENT_TYPE);
+    request
+}
+
+/// Why there is no call, if so: a status of gRPC, or an answer of something else.
+fn refusal<B>(response: &Response<B>) -> Option<(Code, String)> {
+    match Status::from_header_map(response.headers()) {
+        Some(status) if status.code() != Code::Ok => {
+            Some((status.code(), status.message().to_owned()))
+        }
+        _ if response.status() != StatusCode::OK => {
+            Some((Code::Unknown, format!("HTTP status {}", response.status())))
+        }
+        _ => None,
+    }
 }
 
 /// Serves a new connection until its client has made the call; any other call is answered with
@@ -111,8 +135,14 @@ where
     Io: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let (caller, call) = oneshot::channel();
-    let caller = Rc::new(Cell::new(Some(caller)));
-    let service = service_fn(move |request| answer(request, Rc::clone(&caller)));
+    let caller = Cell::new(Some(caller));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let response = match request.uri().path() == PATH {
+            true => answer(request, caller.take()),
+            false => refuse(Status::unimplemented(format!("only {PATH} is served"))),
+        };
+        ready(Ok::<_, Infallible>(response))
+    });
     let connection = Connection::new(drain);
     let mut dispatch = Box::pin(
         server::Builder::new(connection.executor())
@@ -138,65 +168,26 @@ where
     Ok(Pipe::new(incoming, outbox, connection))
 }
 
-async fn answer(
-    request: Request<Incoming>,
-    caller: Rc<Cell<Option<Caller>>>,
-) -> Result<Response<Body>, Infallible> {
-    if request.uri().path() != PATH {
-        return Ok(Status::unimplemented(format!("only {PATH} is served")).into_http());
-    }
-    let Some(caller) = caller.take() else {
-        return Ok(Status::resource_exhausted("a connection carries one call").into_http());
+type Caller = oneshot::Sender<(Incoming, Outbox)>;
+type Answer = Either<Chunks, Empty<Bytes>>;
+
+/// Hands both directions of the call to [`accept`], whose `caller` is there for the first one.
+fn answer(request: Request<Incoming>, caller: Option<Caller>) -> Response<Answer> {
+    let Some(caller) = caller else {
+        return refuse(Status::resource_exhausted("a connection carries one call"));
     };
-    let mut grpc = tonic::server::Grpc::new(ChunkCodec).max_decoding_message_size(MAX_MESSAGE_LEN);
-    Ok(grpc.streaming(Connect(Some(caller)), request).await)
+    let good = HeaderMap::from_iter([(GRPC_STATUS, HeaderValue::from_static("0"))]);
+    let (outbox, chunks) = Outbox::new(Some(good));
+    if caller.send((request.into_body(), outbox)).is_err() {
+        return refuse(Status::unavailable("the server is closing"));
+    }
+    let mut response = Response::new(Either::Left(chunks));
+    response.headers_mut().insert(header::CONTENT_TYPE, GRPC_CONTENT_TYPE);
+    response
 }
 
-impl From<Status> for CallError {
-    fn from(status: Status) -> Self {
-        match status.source().is_some() {
-            true => Self::Connection(Box::new(status)),
-            false => Self::Refused { code: status.code(), message: status.message().to_owned() },
-        }
-    }
-}
-
-/// hyper's client as tonic wants it.
-struct Sender(client::SendRequest<Body>);
-
-impl GrpcService<Body> for Sender {
-    type ResponseBody = Incoming;
-    type Error = hyper::Error;
-    type Future = Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>>>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        Box::pin(self.0.send_request(request))
-    }
-}
-
-type Caller = oneshot::Sender<(Streaming<Chunk>, Outbox)>;
-
-/// The service behind [`PATH`]: hands both directions to [`accept`].
-struct Connect(Option<Caller>);
-
-impl StreamingService<Chunk> for Connect {
-    type Response = Chunk;
-    type ResponseStream = Answer;
-    type Future = Ready<Result<tonic::Response<Answer>, Status>>;
-
-    fn call(&mut self, request: tonic::Request<Streaming<Chunk>>) -> Self::Future {
-        let (outbox, chunks) = Outbox::new();
-        let taken =
-            self.0.take().and_then(|caller| caller.send((request.into_inner(), outbox)).ok());
-        future::ready(match taken {
-            Some(()) => Ok(tonic::Response::new(Answer(chunks))),
-            None => Err(Status::unavailable("the server is closing")),
-        })
-    }
+fn refuse(status: Status) -> Response<Answer> {
+    status.into_http::<Empty<Bytes>>().map(Either::Right)
 }
 
 #[cfg(test)]
@@ -207,8 +198,8 @@ mod tests {
     use super::*;
 
     /// Makes the call of `path` with an empty stream; returns its gRPC status.
-    async fn call(sender: &mut client::SendRequest<Body>, path: &str) -> Code {
-        let request = Request::post(format!("https://a.example{path}")).body(Body::empty());
+    async fn call(sender: &mut client::SendRequest<Empty<Bytes>>, path: &str) -> Code {
+        let request = Request::post(format!("https://a.example{path}")).body(Empty::new());
         let response = sender.send_request(request.unwrap()).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code())
@@ -239,7 +230,7 @@ mod tests {
         let (near, far) = duplex(64 << 10);
         let connection = Connection::new(&drain);
         let refuse = service_fn(async |_| {
-            Ok::<_, Infallible>(Status::permission_denied("not today").into_http::<Body>())
+            Ok::<_, Infallible>(Status::permission_denied("not today").into_http::<Empty<Bytes>>())
         });
         let server =
             server::Builder::new(connection.executor()).serve_connection(TokioIo::new(far), refuse);

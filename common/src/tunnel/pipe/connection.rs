@@ -4,9 +4,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tonic::Streaming;
 
-use super::message::Chunk;
+use super::inbox::Inbox;
 use crate::drain::Drain;
 
 /// How long a connection may live on after its pipe was dropped, to end in good order.
@@ -15,7 +14,7 @@ const LINGER: Duration = Duration::from_secs(5);
 /// Owns the tasks of a connection: a drop cuts them all, unless [`leave`](Self::leave) came first.
 pub(super) struct Connection {
     tasks: Drain,
-    left: oneshot::Sender<Streaming<Chunk>>,
+    left: oneshot::Sender<Inbox>,
 }
 
 impl Connection {
@@ -37,16 +36,16 @@ impl Connection {
 
     /// Lets the tasks end by themselves, for [`LINGER`]. Meanwhile what comes is discarded: an
     /// abandoned call would be reset, and the peer lose what it has not read yet.
-    pub(super) fn leave(self, incoming: Streaming<Chunk>) {
+    pub(super) fn leave(self, inbox: Inbox) {
         // Fails only where the drain is forced, which cuts the tasks as well.
-        let _ = self.left.send(incoming);
+        let _ = self.left.send(inbox);
     }
 }
 
-async fn end(tasks: Drain, leaving: oneshot::Receiver<Streaming<Chunk>>) {
+async fn end(tasks: Drain, leaving: oneshot::Receiver<Inbox>) {
     let grace = match leaving.await {
-        Ok(mut incoming) => {
-            tasks.spawn(async move { while let Ok(Some(_)) = incoming.message().await {} });
+        Ok(inbox) => {
+            tasks.spawn(inbox.discard());
             LINGER
         }
         Err(_) => Duration::ZERO,

@@ -1,8 +1,7 @@
 //! What the call carries, as `docs/tunnel.proto` publishes it.
 
-use bytes::Bytes;
-use tonic::codec::{BufferSettings, Codec};
-use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use prost::encoding::{encode_varint, encoded_len_varint};
 
 /// The path of the call.
 pub(super) const PATH: &str = "/isthmus.v1.Tunnel/Connect";
@@ -11,11 +10,17 @@ pub(super) const PATH: &str = "/isthmus.v1.Tunnel/Connect";
 /// would cost a second frame each time.
 pub(super) const FRAME_LEN: usize = 64 << 10;
 
-/// The largest message: a frame without gRPC's prefix of a flag and a length.
-pub(super) const MAX_MESSAGE_LEN: usize = FRAME_LEN - 5;
+/// What gRPC puts before a message: a flag that tells whether it is compressed, and its length.
+pub(super) const PREFIX_LEN: usize = 5;
 
-/// The most data in one chunk: a message without the field's tag and three bytes of length.
-pub(super) const MAX_DATA_LEN: usize = MAX_MESSAGE_LEN - 4;
+/// The largest message: a frame without the prefix.
+pub(super) const MAX_MESSAGE_LEN: usize = FRAME_LEN - PREFIX_LEN;
+
+/// What precedes the data of a chunk at most: the prefix, the field's tag, three bytes of length.
+pub(super) const MAX_HEAD_LEN: usize = PREFIX_LEN + 4;
+
+/// The most data in one chunk.
+pub(super) const MAX_DATA_LEN: usize = FRAME_LEN - MAX_HEAD_LEN;
 
 /// The next bytes of the stream.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -24,28 +29,21 @@ pub(super) struct Chunk {
     pub(super) data: Bytes,
 }
 
-/// [`ProstCodec`] with buffers for whole frames; its default of 8 KiB grows for each chunk.
-pub(super) struct ChunkCodec;
+/// What precedes the data in an encoded [`Chunk`]: field 1, length-delimited.
+const DATA_TAG: u8 = 0x0a;
 
-impl ChunkCodec {
-    fn buffers() -> BufferSettings {
-        BufferSettings::new(FRAME_LEN, FRAME_LEN / 2)
-    }
-}
-
-impl Codec for ChunkCodec {
-    type Encode = Chunk;
-    type Decode = Chunk;
-    type Encoder = ProstEncoder<Chunk>;
-    type Decoder = ProstDecoder<Chunk>;
-
-    fn encoder(&mut self) -> Self::Encoder {
-        ProstCodec::<Chunk, Chunk>::raw_encoder(Self::buffers())
-    }
-
-    fn decoder(&mut self) -> Self::Decoder {
-        ProstCodec::<Chunk, Chunk>::raw_decoder(Self::buffers())
-    }
+/// Makes an encoded [`Chunk`] with its prefix out of [`MAX_HEAD_LEN`] bytes of room and the data
+/// behind them, which is not copied.
+pub(super) fn frame(mut framed: BytesMut) -> Bytes {
+    let len = framed.len().saturating_sub(MAX_HEAD_LEN);
+    let field_len = 1 + encoded_len_varint(len as u64);
+    framed.advance(MAX_HEAD_LEN - PREFIX_LEN - field_len);
+    let mut head = framed.as_mut();
+    head.put_u8(0);
+    head.put_u32((field_len + len) as u32);
+    head.put_u8(DATA_TAG);
+    encode_varint(len as u64, &mut head);
+    framed.freeze()
 }
 
 #[cfg(test)]
@@ -66,10 +64,19 @@ mod tests {
         assert_eq!(format!("/{package}.{service}/{call}"), PATH);
         assert!(proto.contains(&format!("at most {MAX_MESSAGE_LEN} bytes")));
 
-        // Field 1, length-delimited: tag 0x0a.
         assert!(proto.contains("\n  bytes data = 1;\n"));
-        let chunk = Chunk { data: Bytes::from_static(b"ab") };
-        assert_eq!(chunk.encode_to_vec(), [0x0a, 2, b'a', b'b']);
+    }
+
+    #[test]
+    fn a_frame_is_what_prost_encodes() {
+        for len in [1, 127, 128, 16_383, 16_384, MAX_DATA_LEN] {
+            let data = vec![7; len];
+            let mut room = BytesMut::zeroed(MAX_HEAD_LEN);
+            room.extend_from_slice(&data);
+            let message = Chunk { data: data.into() }.encode_to_vec();
+            let prefix = [&[0][..], &(message.len() as u32).to_be_bytes()].concat();
+            assert_eq!(frame(room), [prefix, message].concat());
+        }
     }
 
     #[test]

@@ -8,18 +8,18 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use futures_core::Stream;
+use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tonic::Streaming;
 
 use self::connection::Connection;
-use self::message::Chunk;
+use self::inbox::Inbox;
 use self::outbox::Outbox;
 
 mod call;
 mod connection;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(super) mod fuzzing;
+mod inbox;
 mod message;
 mod outbox;
 
@@ -36,20 +36,20 @@ pub struct Pipe {
     unread: Bytes,
     outbox: Outbox,
     /// `None` only while the pipe is dropped.
-    call: Option<(Streaming<Chunk>, Connection)>,
+    call: Option<(Inbox, Connection)>,
 }
 
 impl Pipe {
-    fn new(incoming: Streaming<Chunk>, outbox: Outbox, connection: Connection) -> Self {
-        Self { unread: Bytes::new(), outbox, call: Some((incoming, connection)) }
+    fn new(incoming: Incoming, outbox: Outbox, connection: Connection) -> Self {
+        Self { unread: Bytes::new(), outbox, call: Some((Inbox::new(incoming), connection)) }
     }
 }
 
 impl Drop for Pipe {
     fn drop(&mut self) {
         self.outbox.end();
-        if let Some((incoming, connection)) = self.call.take() {
-            connection.leave(incoming);
+        if let Some((inbox, connection)) = self.call.take() {
+            connection.leave(inbox);
         }
     }
 }
@@ -61,14 +61,9 @@ impl AsyncRead for Pipe {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         while self.unread.is_empty() {
-            let Some((incoming, _)) = &mut self.call else { break };
-            match ready!(Pin::new(incoming).poll_next(cx)) {
-                Some(Ok(chunk)) => self.unread = chunk.data,
-                Some(Err(status)) => {
-                    let (code, message) = (status.code(), status.message());
-                    let text = format!("the tunnel's call failed: {message} ({code:?})");
-                    return Poll::Ready(Err(io::Error::other(text)));
-                }
+            let Some((inbox, _)) = &mut self.call else { break };
+            match ready!(inbox.poll_data(cx))? {
+                Some(data) => self.unread = data,
                 None => return Poll::Ready(Ok(())),
             }
         }

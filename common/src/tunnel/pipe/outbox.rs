@@ -1,15 +1,17 @@
 //! The bytes on their way from the writer to the call, cut into chunks when the call takes them.
 
+use std::cell::RefCell;
+use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::BytesMut;
-use futures_core::Stream;
-use tonic::Status;
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http_body::{Body, Frame};
 
-use super::message::{Chunk, MAX_DATA_LEN};
+use super::message::{self, MAX_DATA_LEN, MAX_HEAD_LEN};
 
 /// How many bytes wait at most: four full chunks.
 const CAPACITY: usize = 4 * MAX_DATA_LEN;
@@ -17,16 +19,22 @@ const CAPACITY: usize = 4 * MAX_DATA_LEN;
 /// The writer's end. Dropping it ends the stream behind the bytes that it holds.
 ///
 /// Small writes meet in one buffer, and an idle call is woken once for all of them. One buffer
-/// is reused: nothing is allocated per write. The mutex only serves tonic's bounds, as all runs
-/// on one thread.
-pub(super) struct Outbox(Arc<Mutex<State>>);
+/// is reused: nothing is allocated per write.
+pub(super) struct Outbox(Rc<RefCell<State>>);
 
-/// The call's end: the stream of chunks. Dropping it fails the writer.
-pub(super) struct Chunks(Arc<Mutex<State>>);
+/// The call's end: the chunks as a body. Dropping it fails the writer.
+pub(super) struct Chunks {
+    state: Rc<RefCell<State>>,
+    /// What a server's answer ends with: its status.
+    trailers: Option<HeaderMap>,
+}
 
 #[derive(Default)]
 struct State {
-    bytes: BytesMut,
+    /// Chunks, each with room for its head; all but the last are full.
+    framed: BytesMut,
+    /// How many bytes of data are in them.
+    len: usize,
     /// Nothing comes any more: the writer has ended the stream.
     ended: bool,
     /// Nothing goes any more: the call is over.
@@ -35,32 +43,56 @@ struct State {
     call: Option<Waker>,
 }
 
+impl State {
+    /// Adds what there is room for.
+    fn put(&mut self, data: &[u8]) -> usize {
+        let room = data.len().min(CAPACITY - self.len);
+        let (mut data, _) = data.split_at(room);
+        while !data.is_empty() {
+            let filled = self.len % MAX_DATA_LEN;
+            if filled == 0 {
+                self.framed.extend_from_slice(&[0; MAX_HEAD_LEN]);
+            }
+            let (now, later) = data.split_at(data.len().min(MAX_DATA_LEN - filled));
+            self.framed.extend_from_slice(now);
+            self.len += now.len();
+            data = later;
+        }
+        room
+    }
+
+    fn take(&mut self) -> Option<Bytes> {
+        let len = self.len.min(MAX_DATA_LEN);
+        self.len -= len;
+        (len > 0).then(|| message::frame(self.framed.split_to(MAX_HEAD_LEN + len)))
+    }
+}
+
 impl Outbox {
-    pub(super) fn new() -> (Self, Chunks) {
-        let state = Arc::new(Mutex::default());
-        (Self(Arc::clone(&state)), Chunks(state))
+    /// The body of a request, without `trailers`, or of an answer.
+    pub(super) fn new(trailers: Option<HeaderMap>) -> (Self, Chunks) {
+        let state = Rc::<RefCell<State>>::default();
+        (Self(Rc::clone(&state)), Chunks { state, trailers })
     }
 
     /// Takes what there is room for; [`io::ErrorKind::BrokenPipe`] once either side is done.
     pub(super) fn poll_write(&self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        let mut state = lock(&self.0);
+        let mut state = self.0.borrow_mut();
         if state.ended || state.broken {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let room = data.len().min(CAPACITY - state.bytes.len());
-        if room == 0 && !data.is_empty() {
+        let taken = state.put(data);
+        if taken == 0 && !data.is_empty() {
             state.writer = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        let (taken, _) = data.split_at(room);
-        state.bytes.extend_from_slice(taken);
         wake(state.call.take());
-        Poll::Ready(Ok(room))
+        Poll::Ready(Ok(taken))
     }
 
     /// Ends the stream behind what was written.
     pub(super) fn end(&self) {
-        let mut state = lock(&self.0);
+        let mut state = self.0.borrow_mut();
         state.ended = true;
         wake(state.call.take());
     }
@@ -72,47 +104,35 @@ impl Drop for Outbox {
     }
 }
 
-impl Stream for Chunks {
-    type Item = Chunk;
+impl Body for Chunks {
+    type Data = Bytes;
+    type Error = Infallible;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
-        let mut state = lock(&self.0);
-        if state.bytes.is_empty() {
-            if state.ended {
-                return Poll::Ready(None);
-            }
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let mut state = self.state.borrow_mut();
+        if let Some(chunk) = state.take() {
+            wake(state.writer.take());
+            return Poll::Ready(Some(Ok(Frame::data(chunk))));
+        }
+        if !state.ended {
             state.call = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        let len = state.bytes.len().min(MAX_DATA_LEN);
-        let data = state.bytes.split_to(len).freeze();
-        wake(state.writer.take());
-        Poll::Ready(Some(Chunk { data }))
+        drop(state);
+        Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
     }
 }
 
 impl Drop for Chunks {
     fn drop(&mut self) {
-        let mut state = lock(&self.0);
+        let mut state = self.state.borrow_mut();
         state.broken = true;
-        state.bytes = BytesMut::new();
+        state.framed = BytesMut::new();
         wake(state.writer.take());
     }
-}
-
-/// [`Chunks`] as a server's answer has them.
-pub(super) struct Answer(pub(super) Chunks);
-
-impl Stream for Answer {
-    type Item = Result<Chunk, Status>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Pin::new(&mut self.0).poll_next(cx).map(|next| next.map(Ok))
-    }
-}
-
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn wake(waker: Option<Waker>) {
@@ -123,6 +143,9 @@ fn wake(waker: Option<Waker>) {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
+
+    use super::super::message::{Chunk, PREFIX_LEN};
     use super::*;
 
     /// All chunks that are there, by length; `None` at the end of the stream.
@@ -130,8 +153,11 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         let mut lens = Vec::new();
         loop {
-            match Pin::new(&mut *chunks).poll_next(&mut cx) {
-                Poll::Ready(Some(chunk)) => lens.push(chunk.data.len()),
+            match Pin::new(&mut *chunks).poll_frame(&mut cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    let mut message = frame.into_data().unwrap().split_off(PREFIX_LEN);
+                    lens.push(Chunk::decode(&mut message).unwrap().data.len());
+                }
                 end => return (lens, end.is_ready()),
             }
         }
@@ -144,7 +170,7 @@ mod tests {
 
     #[test]
     fn writes_meet_in_few_full_chunks() {
-        let (outbox, mut chunks) = Outbox::new();
+        let (outbox, mut chunks) = Outbox::new(None);
         for _ in 0..1000 {
             assert_eq!(write(&outbox, 100), Poll::Ready(Ok(100)));
         }
@@ -163,18 +189,18 @@ mod tests {
 
     #[test]
     fn is_bounded_and_reuses_its_buffer() {
-        let (outbox, mut chunks) = Outbox::new();
+        let (outbox, mut chunks) = Outbox::new(None);
         for _ in 0..100 {
             assert_eq!(write(&outbox, 1 << 20), Poll::Ready(Ok(CAPACITY)));
             assert_eq!(write(&outbox, 1), Poll::Pending);
             assert_eq!(take(&mut chunks).0.len(), 4);
         }
-        assert!(lock(&outbox.0).bytes.capacity() <= 2 * CAPACITY);
+        assert!(outbox.0.borrow().framed.capacity() <= 2 * CAPACITY + 8 * MAX_HEAD_LEN);
     }
 
     #[test]
     fn ends_behind_the_last_byte() {
-        let (outbox, mut chunks) = Outbox::new();
+        let (outbox, mut chunks) = Outbox::new(None);
         assert_eq!(write(&outbox, 3), Poll::Ready(Ok(3)));
         outbox.end();
         assert_eq!(write(&outbox, 3), Poll::Ready(Err(io::ErrorKind::BrokenPipe)));
@@ -183,7 +209,7 @@ mod tests {
 
     #[test]
     fn fails_the_writer_when_the_call_is_over() {
-        let (outbox, chunks) = Outbox::new();
+        let (outbox, chunks) = Outbox::new(None);
         drop(chunks);
         assert_eq!(write(&outbox, 3), Poll::Ready(Err(io::ErrorKind::BrokenPipe)));
     }
