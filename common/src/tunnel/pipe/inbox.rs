@@ -1,5 +1,6 @@
 //! The bytes on their way from the call to the reader: its messages, taken out of frames.
 
+use std::error::Error;
 use std::fmt::Display;
 use std::io;
 use std::pin::Pin;
@@ -44,7 +45,12 @@ impl Inbox {
                     false => Err(failure("it ends inside a message")),
                 });
             };
-            match frame.map_err(failure)?.into_data() {
+            // hyper's own text only says that a body was read.
+            let frame = frame.map_err(|error| match error.source() {
+                Some(cause) => failure(cause),
+                None => failure(error),
+            })?;
+            match frame.into_data() {
                 Ok(data) if self.partial.is_empty() => self.whole = data,
                 Ok(data) => self.partial.extend_from_slice(&data),
                 Err(other) => {
