@@ -194,9 +194,11 @@ impl End<'_> {
     }
 }
 
+/// The sum of a metric over its labels.
 fn metric(text: &str, name: &str) -> Option<f64> {
-    let line = text.lines().find(|line| line.split([' ', '{']).next() == Some(name))?;
-    line.rsplit(' ').next()?.parse().ok()
+    let lines = text.lines().filter(|line| line.split([' ', '{']).next() == Some(name));
+    let values = lines.map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    values.reduce(|sum, value| Some(sum? + value?))?
 }
 
 pub fn send_host(number: usize) -> String {
