@@ -93,7 +93,7 @@ where
     let response = sender.send_request(request(authority, chunks)).await;
     let response = response.map_err(|error| CallError::Connection(error.into()))?;
     match refusal(&response) {
-        Some((code, message)) => Err(CallError::Refused { code, message }),
+        Some(refused) => Err(refused),
         None => Ok(Pipe::new(response.into_body(), outbox, connection)),
     }
 }
@@ -112,16 +112,15 @@ fn request(authority: Authority, chunks: Chunks) -> Request<Chunks> {
 }
 
 /// Why there is no call, if so: a status of gRPC, or an answer of something else.
-fn refusal<B>(response: &Response<B>) -> Option<(Code, String)> {
-    match Status::from_header_map(response.headers()) {
-        Some(status) if status.code() != Code::Ok => {
-            Some((status.code(), status.message().to_owned()))
-        }
+fn refusal<B>(response: &Response<B>) -> Option<CallError> {
+    let (code, message) = match Status::from_header_map(response.headers()) {
+        Some(status) if status.code() != Code::Ok => (status.code(), status.message().to_owned()),
         _ if response.status() != StatusCode::OK => {
-            Some((Code::Unknown, format!("HTTP status {}", response.status())))
+            (Code::Unknown, format!("HTTP status {}", response.status()))
         }
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some(CallError::Refused { code, message })
 }
 
 /// Serves a new connection until its client has made the call; any other call is answered with
