@@ -36,8 +36,7 @@ const MAX_EXTRA: usize = 4 * 1024 * 1024;
 
 /// A round trip below which a window stays as it begins: 128 KiB in a millisecond are 1 Gbit/s for
 /// each stream. What arrives together there tells how long a process was away, not that the sender
-/// waits; grown by that, windows on one machine reach 1 MiB, and small requests behind one download
-/// get half of what they get now.
+/// waits; grown by that, windows on one machine reach 1 MiB, and small requests wait behind it.
 const SHORT_PATH: Duration = Duration::from_millis(1);
 
 /// What a stream may grow by, and what for.
