@@ -10,7 +10,7 @@ use rustls::pki_types::ServerName;
 use rustls::server::WebPkiClientVerifier;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use tokio::io::AsyncBufReadExt;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 use webpki::EndEntityCert;
@@ -19,6 +19,19 @@ use crate::keys::{KeysError, Reloaded, TlsKeys};
 
 /// The only protocol that is spoken inside.
 const ALPN: &[u8] = b"h2";
+
+/// What one read may bring: rustls alone asks for 4 KiB at a time.
+const READ_SIZE: usize = 64 << 10;
+
+/// What one write may take: an HTTP/2 frame of the pipe and the small ones around it. At the usual
+/// 64 KiB each frame would leave in pieces, and wake the peer for each.
+const WRITE_SIZE: usize = 128 << 10;
+
+type Tcp = BufReader<TcpStream>;
+
+fn buffered(tcp: TcpStream) -> Tcp {
+    BufReader::with_capacity(READ_SIZE, tcp)
+}
 
 /// The listening side: shows a certificate and demands one of the same authority.
 pub struct TlsServer(Reloaded<TlsKeys, Arc<ServerConfig>>);
@@ -41,9 +54,12 @@ impl TlsServer {
     pub async fn accept(
         &self,
         tcp: TcpStream,
-    ) -> Result<(server::TlsStream<TcpStream>, Vec<String>), (io::Error, TcpStream)> {
-        let tls = TlsAcceptor::from(self.0.current()).accept(tcp).into_fallible().await?;
-        let session = tls.get_ref().1;
+    ) -> Result<(server::TlsStream<Tcp>, Vec<String>), (io::Error, TcpStream)> {
+        let accepting = TlsAcceptor::from(self.0.current()).accept(buffered(tcp));
+        let mut tls =
+            accepting.into_fallible().await.map_err(|(error, tcp)| (error, tcp.into_inner()))?;
+        let session = tls.get_mut().1;
+        session.set_buffer_limit(Some(WRITE_SIZE));
         let certificate = session
             .peer_certificates()
             .and_then(|chain| EndEntityCert::try_from(chain.first()?).ok());
@@ -56,7 +72,7 @@ impl TlsServer {
             Some(ALPN) => "the client's certificate has no DNS name for its cluster",
             _ => "the client does not speak h2",
         };
-        Err((io::Error::new(io::ErrorKind::InvalidData, problem), tls.into_inner().0))
+        Err((io::Error::new(io::ErrorKind::InvalidData, problem), tls.into_inner().0.into_inner()))
     }
 }
 
@@ -84,8 +100,9 @@ impl TlsClient {
         &self,
         name: ServerName<'static>,
         tcp: TcpStream,
-    ) -> io::Result<client::TlsStream<TcpStream>> {
-        let mut tls = TlsConnector::from(self.0.current()).connect(name, tcp).await?;
+    ) -> io::Result<client::TlsStream<Tcp>> {
+        let mut tls = TlsConnector::from(self.0.current()).connect(name, buffered(tcp)).await?;
+        tls.get_mut().1.set_buffer_limit(Some(WRITE_SIZE));
         match tls.fill_buf().await? {
             [] => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(tls),

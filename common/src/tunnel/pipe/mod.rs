@@ -7,7 +7,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -68,8 +68,7 @@ impl AsyncRead for Pipe {
             }
         }
         let len = self.unread.len().min(buffer.remaining());
-        self.unread.copy_to_slice(buffer.initialize_unfilled_to(len));
-        buffer.advance(len);
+        buffer.put_slice(&self.unread.split_to(len));
         Poll::Ready(Ok(()))
     }
 }
