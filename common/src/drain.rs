@@ -1,6 +1,8 @@
 //! Orderly end: every task is spawned through a [`Drain`], is told to finish, and is waited for.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -39,9 +41,21 @@ impl Drain {
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         let forced = self.forced.clone();
         // A request's future is kilobytes large, and spawning would copy it several times.
-        let task = Box::pin(task);
+        let mut task = Box::pin(task);
         let task = async move {
-            forced.run_until_cancelled(task).await;
+            let (mut wait, mut listens) = (pin!(forced.cancelled()), false);
+            poll_fn(|cx| match task.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(()),
+                // A task's waker stays the same: to leave it once is enough, and to ask is cheaper.
+                Poll::Pending if std::mem::replace(&mut listens, true) => {
+                    match forced.is_cancelled() {
+                        true => Poll::Ready(()),
+                        false => Poll::Pending,
+                    }
+                }
+                Poll::Pending => wait.as_mut().poll(cx),
+            })
+            .await;
         };
         tokio::task::spawn_local(self.tasks.track_future(task));
     }
@@ -71,11 +85,12 @@ impl Drain {
 
     /// Whether the end is near: warned of, or asked for.
     pub fn is_warned(&self) -> bool {
-        self.warned.is_cancelled() || self.is_asked()
+        self.warned.is_cancelled()
     }
 
     /// Asks all tasks to finish, without waiting for them.
     pub fn ask(&self) {
+        self.warn();
         self.asked.cancel();
     }
 

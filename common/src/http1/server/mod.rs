@@ -69,14 +69,19 @@ where
 {
     let mut connection = Connection::new(stream, limits);
     async move {
-        let mut asked = pin!(drain.asked());
+        let (mut asked, mut listens) = (pin!(drain.asked()), false);
         let ending = loop {
             let next = poll_fn(|cx| {
                 let next = connection.poll_head(cx);
-                let is_over = next.is_pending()
-                    && connection.is_unused()
-                    && asked.as_mut().poll(cx).is_ready();
-                if is_over { Poll::Ready(Ok(Next::End)) } else { next }
+                if next.is_ready() || !connection.is_unused() {
+                    return next;
+                }
+                // A task's waker stays the same: to leave it once is enough, and to ask is cheaper.
+                let is_asked = match std::mem::replace(&mut listens, true) {
+                    true => drain.is_asked(),
+                    false => asked.as_mut().poll(cx).is_ready(),
+                };
+                if is_asked { Poll::Ready(Ok(Next::End)) } else { next }
             });
             let answer = match next.await {
                 Ok(Next::Request(parts)) => service(parts, connection.body()),
