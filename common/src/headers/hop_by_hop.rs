@@ -21,6 +21,8 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) -> Option<UpgradeProtocol> {
     let trailers =
         elements(headers, &header::TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
     let named: Vec<HeaderName> = elements(headers, &header::CONNECTION)
+        // The usual one needs no allocation: what it names goes anyway.
+        .filter(|option| *option != b"keep-alive")
         .filter_map(|option| HeaderName::from_bytes(option).ok())
         .filter(|name| !KEPT_IF_NAMED.contains(name))
         .collect();

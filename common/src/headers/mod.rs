@@ -70,9 +70,12 @@ fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item
 
 /// Removes every field whose name is `matching`.
 fn remove_all(headers: &mut HeaderMap, matching: impl Fn(&HeaderName) -> bool) {
-    // Without an allocation where there are none, as is usual.
-    let found: Vec<HeaderName> = headers.keys().filter(|name| matching(name)).cloned().collect();
-    for name in found {
+    let mut found = headers.keys().filter(|name| matching(name)).cloned();
+    let Some(first) = found.next() else { return };
+    // More than one is rare, and an empty list costs nothing.
+    let more: Vec<HeaderName> = found.collect();
+    headers.remove(first);
+    for name in more {
         headers.remove(name);
     }
 }
