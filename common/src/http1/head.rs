@@ -6,7 +6,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
-use memchr::{memchr2_iter, memmem};
+use memchr::memchr_iter;
 
 use super::error::Http1Error;
 use super::{MAX_FIELDS, MAX_HEAD};
@@ -83,9 +83,7 @@ pub(super) fn take_section(
     input: &mut BytesMut,
     scanned: &mut usize,
 ) -> Result<Option<Bytes>, Http1Error> {
-    let from = scanned.saturating_sub(3);
-    let found = memmem::find(input.get(from..).unwrap_or_default(), b"\r\n\r\n");
-    let Some(end) = found.map(|at| from + at + 4) else {
+    let Some(end) = end_of_section(input, *scanned)? else {
         *scanned = input.len();
         return match input.len() <= MAX_HEAD {
             true => Ok(None),
@@ -98,20 +96,23 @@ pub(super) fn take_section(
     *scanned = 0;
     let section = Bytes::copy_from_slice(input.get(..end).unwrap_or_default());
     input.advance(end);
-    match has_only_whole_line_breaks(&section) {
-        true => Ok(Some(section)),
-        false => Err(Http1Error::Malformed("a line break that is not CRLF")),
-    }
+    Ok(Some(section))
 }
 
-fn has_only_whole_line_breaks(section: &[u8]) -> bool {
-    let mut breaks = memchr2_iter(b'\r', b'\n', section);
-    while let Some(at) = breaks.next() {
-        if section.get(at..at + 2) != Some(b"\r\n") || breaks.next() != Some(at + 1) {
-            return false;
+/// Where the first empty line ends that ends at `from` or later. A CR that no LF follows is not
+/// looked for: httparse refuses it.
+fn end_of_section(input: &[u8], from: usize) -> Result<Option<usize>, Http1Error> {
+    for at in memchr_iter(b'\n', input.get(from..).unwrap_or_default()) {
+        let end = from + at + 1;
+        let lines = input.get(..end).unwrap_or_default();
+        if !lines.ends_with(b"\r\n") {
+            return Err(Http1Error::Malformed("a line break that is not CRLF"));
+        }
+        if lines.ends_with(b"\r\n\r\n") {
+            return Ok(Some(end));
         }
     }
-    true
+    Ok(None)
 }
 
 /// The fields of a section without a first line, as trailers are.
@@ -267,6 +268,30 @@ mod tests {
         ];
         for text in refused {
             assert!(request(text).is_err(), "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn refuses_a_cr_that_ends_no_line() {
+        let heads = [
+            b"GET /a HTTP/1.1\r\nHost: x y\r\nA:\r\n\r\n".as_slice(),
+            b"HTTP/1.1 200 Very good\r\nServer: x y\r\nA:\r\n\r\n",
+            b"Grpc-Status: 0 0\r\nA:\r\n\r\n",
+        ];
+        for (number, head) in heads.into_iter().enumerate() {
+            let is_read = |text: &[u8]| match number {
+                0 => matches!(request(text), Ok(Some(_))),
+                1 => matches!(take_response(&mut BytesMut::from(text), &mut 0), Ok(Some(_))),
+                _ => match take_section(&mut BytesMut::from(text), &mut 0) {
+                    Ok(Some(section)) => fields(&section).is_ok(),
+                    _ => false,
+                },
+            };
+            assert!(is_read(head));
+            for at in 0..head.len() {
+                let text = [&head[..at], b"\r", &head[at..]].concat();
+                assert!(!is_read(&text), "{}", text.escape_ascii());
+            }
         }
     }
 
