@@ -28,18 +28,23 @@ impl RequestIds {
     pub fn set(&self, headers: &mut HeaderMap) {
         headers.entry(X_REQUEST_ID).or_insert_with(|| {
             let number = self.next.replace(self.next.get().wrapping_add(1));
-            let name = [self.process.as_slice(), &hexadecimal(number)].concat();
+            let mut name = Vec::with_capacity(self.process.len() + MAX_DIGITS);
+            name.extend_from_slice(&self.process);
+            name.extend(hexadecimal(number));
             let name = HeaderValue::from_maybe_shared(Bytes::from(name));
             name.unwrap_or(HeaderValue::from_static("isthmus"))
         });
     }
 }
 
+/// Of a 64-bit number.
+const MAX_DIGITS: usize = 16;
+
 /// Eight digits, then as many as it takes. By hand, as it is done for each request.
-fn hexadecimal(number: u64) -> Vec<u8> {
+fn hexadecimal(number: u64) -> impl Iterator<Item = u8> {
     let digits = (u64::BITS - number.leading_zeros()).div_ceil(4).max(8);
-    let digit = |place| b"0123456789abcdef".get((number >> (4 * place)) as usize & 15);
-    (0..digits).rev().filter_map(digit).copied().collect()
+    let digit = move |place| b"0123456789abcdef".get((number >> (4 * place)) as usize & 15);
+    (0..digits).rev().filter_map(digit).copied()
 }
 
 impl Default for RequestIds {
