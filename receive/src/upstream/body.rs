@@ -103,10 +103,9 @@ impl fmt::Debug for UpstreamBody {
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// The body of a request, as one type for all connections; an ended one holds nothing.
-pub(super) struct RequestBody {
-    inner: Option<Pin<Box<dyn Body<Data = Bytes, Error = BoxError>>>>,
-    upload: Rc<Upload>,
-}
+pub(super) struct RequestBody(Option<(AnyBody, Rc<Upload>)>);
+
+type AnyBody = Pin<Box<dyn Body<Data = Bytes, Error = BoxError>>>;
 
 impl RequestBody {
     pub(super) fn new<B>(body: B) -> Self
@@ -118,15 +117,16 @@ impl RequestBody {
             return Self::empty();
         }
         let body = body.map_err(Into::into);
-        Self { inner: Some(Box::pin(body)), upload: Rc::default() }
+        Self(Some((Box::pin(body), Rc::default())))
     }
 
     pub(super) fn empty() -> Self {
-        Self { inner: None, upload: Rc::default() }
+        Self(None)
     }
 
-    pub(super) fn upload(&self) -> Rc<Upload> {
-        self.upload.clone()
+    /// How it goes, unless there is nothing to upload.
+    pub(super) fn upload(&self) -> Option<Rc<Upload>> {
+        self.0.as_ref().map(|(_, upload)| Rc::clone(upload))
     }
 }
 
@@ -138,19 +138,19 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
-        let frame = ready!(inner.as_mut().poll_frame(cx));
-        self.upload.moved.set(Instant::now());
-        self.upload.broken.set(matches!(frame, Some(Err(_))));
+        let Some((body, upload)) = &mut self.0 else { return Poll::Ready(None) };
+        let frame = ready!(body.as_mut().poll_frame(cx));
+        upload.moved.set(Instant::now());
+        upload.broken.set(matches!(frame, Some(Err(_))));
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        self.0.as_ref().is_none_or(|(body, _)| body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
+        self.0.as_ref().map_or(SizeHint::with_exact(0), |(body, _)| body.size_hint())
     }
 }
 

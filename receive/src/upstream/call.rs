@@ -125,14 +125,18 @@ impl Call<'_> {
         body: RequestBody,
     ) -> Result<UpstreamAnswer, Failed> {
         rewrite::for_http1(parts)?;
-        let is_upgrade = parts.headers.contains_key(header::UPGRADE);
         let upload = body.upload();
-        let sent = pin!(client.send(parts, body, self.inform));
-        match self.answer(&upload, sent).await? {
+        let answer = {
+            let sent = pin!(client.send(parts, body, self.inform));
+            self.answer(upload.as_deref(), sent).await?
+        };
+        match answer {
             Ok(Reply::Response(response)) => Ok(Answer::Response(
                 response.map(|body| UpstreamBody::http1(body, Rc::clone(&self.pool))),
             )),
-            Ok(Reply::Switched(head, connection)) if is_upgrade => {
+            Ok(Reply::Switched(head, connection))
+                if parts.headers.contains_key(header::UPGRADE) =>
+            {
                 Ok(Answer::Switched(head, connection))
             }
             Ok(Reply::Switched(..)) => Err(Failed::Final(ProxyError::HttpProtocol(
@@ -161,13 +165,13 @@ impl Call<'_> {
         };
         let Shared { mut sender, streams, .. } = shared;
         let sent = sender.try_send_request(Request::from_parts(sending, body));
-        let failed = match self.answer(&upload, pin!(sent)).await {
+        let failed = match self.answer(upload.as_deref(), pin!(sent)).await {
             Ok(Ok(response)) => {
                 return Ok(Answer::Response(
                     response.map(|incoming| UpstreamBody::http2(incoming, streams)),
                 ));
             }
-            Ok(Err(failed)) => retry_or_fail(failed, parts, &upload, repeatable),
+            Ok(Err(failed)) => retry_or_fail(failed, parts, upload.as_deref(), repeatable),
             Err(timeout) => timeout.into(),
         };
         match failed {
@@ -183,7 +187,7 @@ impl Call<'_> {
     /// when it goes off and the upload has moved meanwhile.
     async fn answer<T>(
         &self,
-        upload: &Upload,
+        upload: Option<&Upload>,
         mut sent: Pin<&mut impl Future<Output = T>>,
     ) -> Result<T, ProxyError> {
         let limit = self.route.timeout;
@@ -192,10 +196,10 @@ impl Call<'_> {
             if let Ok(answer) = timeout_at(after(quiet_since, limit), sent.as_mut()).await {
                 return Ok(answer);
             }
-            if upload.moved() <= quiet_since {
-                return Err(ProxyError::HttpResponseTimeout { limit });
+            match upload.map(Upload::moved) {
+                Some(moved) if moved > quiet_since => quiet_since = moved,
+                _ => return Err(ProxyError::HttpResponseTimeout { limit }),
             }
-            quiet_since = upload.moved();
         }
     }
 }
@@ -221,7 +225,7 @@ impl From<ProxyError> for Failed {
 fn retry_or_fail(
     mut failed: TrySendError<Request<RequestBody>>,
     parts: &mut Parts,
-    upload: &Upload,
+    upload: Option<&Upload>,
     repeatable: bool,
 ) -> Failed {
     if let Some(request) = failed.take_message() {
@@ -229,7 +233,7 @@ fn retry_or_fail(
         *parts = unsent;
         return Failed::Retry(body);
     }
-    if upload.is_broken() {
+    if upload.is_some_and(Upload::is_broken) {
         return Failed::Final(ProxyError::HttpRequest("the request's body broke off".into()));
     }
     match failure::classify(failed.error()) {

@@ -174,11 +174,15 @@ impl Sessions {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let wait = if reach == Reach::All { self.connect_wait } else { Duration::ZERO };
-        let deadline = Instant::now() + wait;
+        // Of all tries, from the first that finds no session.
+        let mut deadline = None;
         for _ in 0..MAX_TRIES {
             let session = match self.best(&request.route, reach) {
                 Some(session) => session,
-                None => Box::pin(self.wait(&request.route, reach, deadline)).await?,
+                None => {
+                    let deadline = *deadline.get_or_insert_with(|| Instant::now() + wait);
+                    Box::pin(self.wait(&request.route, reach, deadline)).await?
+                }
             };
             let end = request.upload.is_empty() && !request.upgrade;
             // Nothing was sent: the session ended while the request waited for its turn.

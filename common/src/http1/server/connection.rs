@@ -58,7 +58,7 @@ pub(super) struct Connection<'a> {
     sleep: Pin<Box<Sleep>>,
     scanned: usize,
     is_first: bool,
-    /// Something has come since the last request; perhaps empty lines only.
+    /// A request has begun, if only with empty lines, and its deadline runs.
     has_begun: bool,
 }
 
@@ -110,6 +110,7 @@ impl<'a> Connection<'a> {
     pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, Http1Error>> {
         let shared = Rc::clone(&self.wire);
         let wire = &mut *shared.borrow_mut();
+        let mut came = false;
         loop {
             if self.is_first {
                 match http2_preface(&wire.input) {
@@ -133,12 +134,11 @@ impl<'a> Connection<'a> {
             match wire.poll_fill(SMALL, cx)? {
                 Poll::Ready(0) if was_unused => return Poll::Ready(Ok(Next::End)),
                 Poll::Ready(0) => return Poll::Ready(Err(Http1Error::Ended("inside a head"))),
-                Poll::Ready(_) => {
-                    if !std::mem::replace(&mut self.has_begun, true) {
+                Poll::Ready(_) => came = true,
+                Poll::Pending => {
+                    if came && !std::mem::replace(&mut self.has_begun, true) {
                         self.set_deadline(self.limits.head_timeout);
                     }
-                }
-                Poll::Pending => {
                     ready!(self.poll_deadline(cx));
                     return Poll::Ready(match was_unused {
                         true => Ok(Next::End),
@@ -225,12 +225,18 @@ impl<'a> Connection<'a> {
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        self.set_deadline(self.limits.stream_idle_timeout);
+        let mut is_timed = false;
         poll_fn(move |cx| match sending.poll(&self.wire, cx)? {
             Poll::Ready(()) => Poll::Ready(Ok(self.is_kept())),
             Poll::Pending => match self.poll_gone(cx) {
                 Poll::Ready(gone) => Poll::Ready(Err(gone)),
-                Poll::Pending => self.poll_stalled(cx).map(Err),
+                Poll::Pending => {
+                    // Most answers leave at once, and need no deadline.
+                    if !std::mem::replace(&mut is_timed, true) {
+                        self.set_deadline(self.limits.stream_idle_timeout);
+                    }
+                    self.poll_stalled(cx).map(Err)
+                }
             },
         })
     }
