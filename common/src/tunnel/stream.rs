@@ -94,6 +94,8 @@ impl Stream {
 /// What has arrived and was not read yet.
 #[derive(Debug)]
 pub(crate) struct Inbound {
+    /// The head that comes before `heads`: most streams have one only.
+    head: Option<Bytes>,
     heads: VecDeque<Bytes>,
     chunks: VecDeque<Bytes>,
     /// Small pieces, copied together; they come after `chunks`.
@@ -109,6 +111,7 @@ pub(crate) struct Inbound {
 impl Inbound {
     fn new(window: Window) -> Self {
         Self {
+            head: None,
             heads: VecDeque::new(),
             chunks: VecDeque::new(),
             tail: BytesMut::new(),
@@ -122,7 +125,7 @@ impl Inbound {
 
     /// No further head may come before one is read.
     pub(crate) fn has_most_heads(&self) -> bool {
-        self.heads.len() >= MAX_HEADS
+        self.heads.len() + usize::from(self.head.is_some()) >= MAX_HEADS
     }
 
     pub(crate) fn push_head(&mut self, head: Bytes) -> Result<(), TunnelError> {
@@ -130,7 +133,10 @@ impl Inbound {
             return Err(TunnelError::Protocol("a HEAD after DATA"));
         }
         self.len += head.len();
-        self.heads.push_back(head);
+        match &mut self.head {
+            first @ None if self.heads.is_empty() => *first = Some(head),
+            _ => self.heads.push_back(head),
+        }
         Ok(())
     }
 
@@ -169,7 +175,7 @@ impl Inbound {
     }
 
     pub(crate) fn pop_head(&mut self) -> Option<Bytes> {
-        let head = self.heads.pop_front()?;
+        let head = self.head.take().or_else(|| self.heads.pop_front())?;
         self.len -= head.len();
         Some(head)
     }
@@ -178,7 +184,8 @@ impl Inbound {
         let chunk = match self.chunks.pop_front() {
             Some(chunk) => chunk,
             None if self.tail.is_empty() => return None,
-            None => self.tail.split().freeze(),
+            // Taken with its room: to share that would cost another allocation.
+            None => std::mem::take(&mut self.tail).freeze(),
         };
         self.len -= chunk.len();
         Some(chunk)
@@ -208,6 +215,7 @@ impl Inbound {
 
     /// Drops what is unread. Returns how many bytes that were.
     pub(crate) fn clear(&mut self) -> usize {
+        self.head = None;
         self.heads.clear();
         self.chunks.clear();
         self.tail = BytesMut::new();
