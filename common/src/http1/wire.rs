@@ -14,12 +14,13 @@ use tokio_util::io::poll_read_buf;
 use super::decoder::Decoder;
 use super::error::Http1Error;
 use super::stream::Stream;
+use crate::tunnel::MAX_DATA;
 
 /// What one read may bring while a head is awaited.
 pub(super) const SMALL: usize = 8 * 1024;
 
-/// What one read may bring of a body.
-pub(super) const LARGE: usize = 64 * 1024;
+/// What one read may bring of a body: a frame of the tunnel, not one and the beginning of another.
+pub(super) const LARGE: usize = MAX_DATA;
 
 /// Free buffers that are kept for reuse, of each size.
 const KEPT: usize = 32;

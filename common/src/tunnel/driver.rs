@@ -14,12 +14,14 @@ use tokio_util::io::poll_read_buf;
 
 use super::connection::Connection;
 use super::error::TunnelError;
+use super::frame::{HEADER_LEN, MAX_DATA};
 
 /// What one read may bring.
 const READ_SIZE: usize = 64 * 1024;
 
-/// With less room than this, a new read buffer is begun.
-const MIN_READ: usize = 16 * 1024;
+/// With less room than this, a new read buffer is begun: a DATA frame that is cut is passed on in
+/// two writes.
+const MIN_READ: usize = HEADER_LEN + MAX_DATA;
 
 /// Reads in a row before the streams get to run.
 const READS_PER_TURN: usize = 8;

@@ -13,7 +13,11 @@ pub(crate) const PREFACE: [u8; 12] = *b"\0ISTHMUS\0\x01\0\0";
 pub(crate) const HEADER_LEN: usize = 8;
 
 /// The largest DATA payload that is sent; larger ones are legal to receive.
-pub(crate) const MAX_DATA: usize = 64 * 1024;
+///
+/// With its header, and a small frame beside it, it fits into what the transports carry at once: an
+/// HTTP/2 frame of 64 KiB and four records of TLS, or a packet of SSH. A byte more than these hold
+/// would leave alone, and wake the other end for itself.
+pub(crate) const MAX_DATA: usize = 64 * 1024 - 64;
 
 /// The largest HEAD or TRAILERS payload.
 pub const MAX_HEAD: usize = 64 * 1024;

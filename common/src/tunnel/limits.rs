@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use super::frame::MAX_DATA;
+
 /// The bounds of one tunnel.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Streams that the peer may have open at a time; 4096 by default. More are refused as not
     /// begun.
     pub max_streams: u32,
-    /// Bytes that a new stream may receive before its reader has taken any; 128 KiB by default.
+    /// Bytes that a new stream may receive before its reader has taken any; two full DATA frames by
+    /// default, nearly 128 KiB.
     pub initial_credit: usize,
     /// Bytes up to which a stream's credit grows while its reader keeps up; 32 MiB by default,
     /// which fills 1 Gbit/s at 200 ms. A stream that is the only one may have 4 MiB more.
@@ -61,7 +64,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_streams: 4096,
-            initial_credit: 128 * 1024,
+            initial_credit: 2 * MAX_DATA,
             max_credit: 32 * 1024 * 1024,
             memory: 64 * 1024 * 1024,
             ping_interval: Duration::from_secs(1),

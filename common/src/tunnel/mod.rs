@@ -32,6 +32,7 @@ pub use self::connection::Side;
 pub use self::connector::{GrpcConnector, GrpcError};
 pub use self::duplex::Duplex;
 pub use self::error::{ResetCode, StreamError, TunnelError};
+pub(crate) use self::frame::MAX_DATA;
 pub use self::frame::MAX_HEAD;
 pub use self::head::{EncodedHead, HeadTooLarge};
 pub use self::hello::{Hello, Notice};

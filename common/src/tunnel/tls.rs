@@ -23,10 +23,6 @@ const ALPN: &[u8] = b"h2";
 /// What one read may bring: rustls alone asks for 4 KiB at a time.
 const READ_SIZE: usize = 64 << 10;
 
-/// What one write may take: an HTTP/2 frame of the pipe and the small ones around it. At the usual
-/// 64 KiB each frame would leave in pieces, and wake the peer for each.
-const WRITE_SIZE: usize = 128 << 10;
-
 type Tcp = BufReader<TcpStream>;
 
 fn buffered(tcp: TcpStream) -> Tcp {
@@ -56,10 +52,9 @@ impl TlsServer {
         tcp: TcpStream,
     ) -> Result<(server::TlsStream<Tcp>, Vec<String>), (io::Error, TcpStream)> {
         let accepting = TlsAcceptor::from(self.0.current()).accept(buffered(tcp));
-        let mut tls =
+        let tls =
             accepting.into_fallible().await.map_err(|(error, tcp)| (error, tcp.into_inner()))?;
-        let session = tls.get_mut().1;
-        session.set_buffer_limit(Some(WRITE_SIZE));
+        let session = tls.get_ref().1;
         let certificate = session
             .peer_certificates()
             .and_then(|chain| EndEntityCert::try_from(chain.first()?).ok());
@@ -102,7 +97,6 @@ impl TlsClient {
         tcp: TcpStream,
     ) -> io::Result<client::TlsStream<Tcp>> {
         let mut tls = TlsConnector::from(self.0.current()).connect(name, buffered(tcp)).await?;
-        tls.get_mut().1.set_buffer_limit(Some(WRITE_SIZE));
         match tls.fill_buf().await? {
             [] => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(tls),

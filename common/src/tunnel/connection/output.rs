@@ -11,7 +11,7 @@ use super::{Connection, Ticket};
 
 /// Up to here streams may fill the out buffer. A small request that comes behind it waits for at
 /// most this many bytes.
-pub(super) const ROOM: usize = 256 * 1024;
+pub(super) const ROOM: usize = 4 * QUANTUM;
 
 /// Up to here heads and trailers may fill the out buffer, and the first [`YOUNG`] bytes of each
 /// stream, so that small exchanges pass by bulky ones.
@@ -106,7 +106,8 @@ impl Connection {
         Poll::Pending
     }
 
-    /// How many of `wanted` bytes may be sent now; waits while that is none.
+    /// How many of `wanted` bytes may be sent now; waits while that is none, or credit is short of a
+    /// whole frame. With half of a first window in hand more is on its way, unless nobody reads.
     pub(crate) fn poll_reserve(
         &mut self,
         id: u32,
@@ -115,12 +116,14 @@ impl Connection {
     ) -> Poll<Result<usize, StreamError>> {
         let (out, turn, line) = (self.out.len(), self.turn, self.queue.has_bulky());
         let closing = self.closing.is_some();
+        let half = self.peer.as_ref().map_or(0, |peer| peer.initial_credit as usize / 2);
+        let least = wanted.min(QUANTUM).min(half).max(1);
         let stream = match self.live(id) {
             Ok(stream) => stream,
             Err(error) => return Poll::Ready(Err(error)),
         };
         stream.writer.register(cx);
-        if stream.credit == 0 || closing {
+        if stream.credit < least || closing {
             return Poll::Pending;
         }
         let young = YOUNG.saturating_sub(stream.sent).min(ROOM_FOR_SMALL.saturating_sub(out));

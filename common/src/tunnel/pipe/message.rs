@@ -6,10 +6,9 @@ use prost::encoding::{encode_varint, encoded_len_varint};
 /// The path of the call.
 pub(super) const PATH: &str = "/isthmus.v1.Tunnel/Connect";
 
-/// The HTTP/2 frame size of both ends: a full DATA frame of the tunnel (64 KiB) and what stands
-/// around it. The largest chunk fills exactly one frame: a byte more would cost a second frame each
-/// time.
-pub(super) const FRAME_LEN: usize = 65 << 10;
+/// The HTTP/2 frame size of both ends. The largest chunk fills exactly one frame: a byte more
+/// would cost a second frame each time.
+pub(super) const FRAME_LEN: usize = 64 << 10;
 
 /// What gRPC puts before a message: a flag that tells whether it is compressed, and its length.
 pub(super) const PREFIX_LEN: usize = 5;
