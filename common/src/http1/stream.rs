@@ -21,6 +21,15 @@ pub enum Stream {
 }
 
 impl Stream {
+    /// Waits until a read may bring something, as far as that shows without one.
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            // A failure is for the read to tell.
+            Self::Plain(plain) => plain.poll_read_ready(cx).map(drop),
+            _ => Poll::Ready(()),
+        }
+    }
+
     /// Why the connection has failed, if it has; no read or write is needed to tell.
     pub(super) fn failure(&self) -> Option<io::Error> {
         match self {

@@ -79,6 +79,11 @@ impl Wire {
         size: usize,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
+        // Most reads that find nothing need no buffer for it.
+        if self.stream.poll_readable(cx).is_pending() {
+            self.release_input();
+            return Poll::Pending;
+        }
         if self.input.capacity() - self.input.len() < size / 2 {
             match self.input.is_empty() {
                 true => recycle(std::mem::replace(&mut self.input, buffer(size))),
