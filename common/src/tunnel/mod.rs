@@ -17,6 +17,7 @@ mod error;
 mod frame;
 mod head;
 mod hello;
+mod inlet;
 mod limits;
 mod liveness;
 mod session;

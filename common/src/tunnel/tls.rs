@@ -10,24 +10,16 @@ use rustls::pki_types::ServerName;
 use rustls::server::WebPkiClientVerifier;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::AsyncBufReadExt;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 use webpki::EndEntityCert;
 
+use super::inlet::Inlet;
 use crate::keys::{KeysError, Reloaded, TlsKeys};
 
 /// The only protocol that is spoken inside.
 const ALPN: &[u8] = b"h2";
-
-/// What one read may bring: rustls alone asks for 4 KiB at a time.
-const READ_SIZE: usize = 64 << 10;
-
-type Tcp = BufReader<TcpStream>;
-
-fn buffered(tcp: TcpStream) -> Tcp {
-    BufReader::with_capacity(READ_SIZE, tcp)
-}
 
 /// The listening side: shows a certificate and demands one of the same authority.
 pub struct TlsServer(Reloaded<TlsKeys, Arc<ServerConfig>>);
@@ -50,8 +42,8 @@ impl TlsServer {
     pub async fn accept(
         &self,
         tcp: TcpStream,
-    ) -> Result<(server::TlsStream<Tcp>, Vec<String>), (io::Error, TcpStream)> {
-        let accepting = TlsAcceptor::from(self.0.current()).accept(buffered(tcp));
+    ) -> Result<(server::TlsStream<Inlet<TcpStream>>, Vec<String>), (io::Error, TcpStream)> {
+        let accepting = TlsAcceptor::from(self.0.current()).accept(Inlet::new(tcp));
         let tls =
             accepting.into_fallible().await.map_err(|(error, tcp)| (error, tcp.into_inner()))?;
         let session = tls.get_ref().1;
@@ -95,8 +87,8 @@ impl TlsClient {
         &self,
         name: ServerName<'static>,
         tcp: TcpStream,
-    ) -> io::Result<client::TlsStream<Tcp>> {
-        let mut tls = TlsConnector::from(self.0.current()).connect(name, buffered(tcp)).await?;
+    ) -> io::Result<client::TlsStream<Inlet<TcpStream>>> {
+        let mut tls = TlsConnector::from(self.0.current()).connect(name, Inlet::new(tcp)).await?;
         match tls.fill_buf().await? {
             [] => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(tls),

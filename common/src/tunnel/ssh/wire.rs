@@ -5,14 +5,12 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use super::super::inlet::Inlet;
 use super::link::Link;
 use super::opening::Opening;
-
-/// What one `recv` may bring; `russh` reads each packet's length by itself.
-const READ_SIZE: usize = 64 * 1024;
 
 /// The most that waits for the socket; a peer that lets it come to this is cut. The channel stops
 /// at [`Link::HIGH`], `russh` has at most 10 messages of 64 KiB under way, and the rest is room
@@ -25,7 +23,7 @@ const MAX_BACKLOG: usize = 4 * 1024 * 1024;
 /// they would wait for each other for ever; so this end never makes it wait. What is in memory
 /// leaves with the next reads and writes.
 pub struct Wire<Io> {
-    io: BufReader<Io>,
+    io: Inlet<Io>,
     out: BytesMut,
     link: Link,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -46,8 +44,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Wire<Io> {
 
     fn new(io: Io, link: Link, opening: Option<Opening>) -> Self {
         let cut = Box::pin(link.cut().clone().cancelled_owned());
-        let io = BufReader::with_capacity(READ_SIZE, io);
-        Self { io, out: BytesMut::new(), link, cut, opening }
+        Self { io: Inlet::new(io), out: BytesMut::new(), link, cut, opening }
     }
 
     /// Fails once the link is cut, and wakes the task then.
