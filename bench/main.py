@@ -14,11 +14,13 @@ import peers
 import scale
 import tables
 from processes import WORK, busy_seconds, cpu_seconds, descriptors, resident_mib
+from stalls import Stalls
 
 OURS_SSH_CIPHER = "aes256-gcm@openssh.com"
 WAN_MILLISECONDS, WAN_MEGABIT = 100, 1000
 IDLE, STALLED = 1000, 32
 STEADY_CONNECTIONS, STEADY_PER_SECOND = 32, 2000
+TRIES = 4
 
 
 def main():
@@ -56,6 +58,7 @@ class Run:
     def __init__(self, options, file):
         self.options, self.file, self.records = options, file, []
         self.begin, self.load_before = time.time(), os.getloadavg()
+        self.stalls = Stalls()
         self.backend = peers.backend()
         for process in self.backend:
             process.start()
@@ -74,17 +77,15 @@ class Run:
         self.running = [peer for peer in self.candidates if not peer.missing]
 
     def measure(self, peer, cell, round_number, load):
-        """Runs `load` and records the CPU time that all processes of `peer` took for it."""
-        begin, busy, own, cpu = time.monotonic(), busy_seconds(), own_seconds(), peer.cpu()
-        try:
-            result = load()
-        except OSError as error:
-            self.record(peer, cell, round_number, failed=str(error))
-            return
-        cpu, own = peer.cpu() - cpu, own_seconds() - own
-        elapsed = (time.monotonic() - begin) * os.cpu_count()
-        foreign = max(0, busy_seconds() - busy - own) / elapsed
-        self.record(peer, cell, round_number, cpu=cpu, foreign=foreign, **result)
+        """Runs `load` and records the CPU time that all processes of `peer` took for it. A latency
+        that was taken while the machine stood still says nothing about a peer: it is taken again."""
+        for attempt in range(1, TRIES + 1):
+            before = self.stalls.count()
+            values = attempted(peer, load)
+            disturbed = self.stalls.count() > before
+            if not disturbed or "p99" not in values:
+                break
+        self.record(peer, cell, round_number, tries=attempt, disturbed=disturbed, **values)
 
     def record(self, peer, cell, round_number, **values):
         record = {"peer": peer.name, "cell": cell, "round": round_number, **values}
@@ -97,6 +98,11 @@ class Run:
         shares = [record["foreign"] for record in self.records if "foreign" in record] or [0]
         return statistics.median(shares), max(shares)
 
+    def repeated(self):
+        """How many latencies were taken again as the machine had stood still, and how many in vain."""
+        again = [record for record in self.records if record.get("tries", 1) > 1]
+        return len(again), sum(record["disturbed"] for record in again)
+
     def rounds(self):
         """A B, then B A, and so on, so that a drift of the machine meets all alike."""
         for number in range(self.options.rounds):
@@ -107,6 +113,19 @@ class Run:
 def write(path, text):
     with open(path, "w") as file:
         file.write(text)
+
+
+def attempted(peer, load):
+    """What a run of `load` brought, and what it took."""
+    begin, busy, own, cpu = time.monotonic(), busy_seconds(), own_seconds(), peer.cpu()
+    try:
+        result = load()
+    except OSError as error:
+        return {"failed": str(error)}
+    cpu, own = peer.cpu() - cpu, own_seconds() - own
+    elapsed = (time.monotonic() - begin) * os.cpu_count()
+    foreign = max(0, busy_seconds() - busy - own) / elapsed
+    return {"cpu": cpu, "foreign": foreign, **result}
 
 
 def own_seconds():

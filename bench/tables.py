@@ -23,7 +23,7 @@ def conditions(run):
             f"{run.options.rounds} rounds of {run.options.seconds:g} s, "
             f"{time.time() - run.begin:.0f} s in all. Load average {load(run.load_before)} before, "
             f"{load(os.getloadavg())} after; others took {foreign[0]:.0%} of the processors in the "
-            f"median measurement and {foreign[1]:.0%} in the worst.\n\n")
+            f"median measurement and {foreign[1]:.0%} in the worst. {stalls(run)}\n\n")
     failed = [f"{record['peer']} {record['cell']}: {record.get('failed') or record['errors']}"
               for record in run.records if record.get("failed") or record.get("errors")]
     if failed:
@@ -32,6 +32,14 @@ def conditions(run):
         missing = f" — **not run**: {peer.missing}" if peer.missing else ""
         text += f"- `{peer.name}`: {peer.about}{missing}\n"
     return text + "\n"
+
+
+def stalls(run):
+    """How often the machine itself was in the way of a latency."""
+    if not run.stalls.watched:
+        return "Whether the machine stood still meanwhile could not be watched."
+    return ("{} measurements of latency were repeated because the machine stood still meanwhile, {} of "
+            "them in vain.").format(*run.repeated())
 
 
 def requests(run):
