@@ -78,12 +78,13 @@ class Run:
 
     def measure(self, peer, cell, round_number, load):
         """Runs `load` and records the CPU time that all processes of `peer` took for it. A latency
-        that was taken while the machine stood still says nothing about a peer: it is taken again."""
+        that was taken while the machine stood still says nothing about a peer: it is taken again,
+        unless requests failed, which is to be told."""
         for attempt in range(1, TRIES + 1):
             before = self.stalls.count()
             values = attempted(peer, load)
             disturbed = self.stalls.count() > before
-            if not disturbed or "p99" not in values:
+            if not disturbed or "p99" not in values or values.get("errors"):
                 break
         self.record(peer, cell, round_number, tries=attempt, disturbed=disturbed, **values)
 
