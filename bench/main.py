@@ -20,7 +20,7 @@ OURS_SSH_CIPHER = "aes256-gcm@openssh.com"
 WAN_MILLISECONDS, WAN_MEGABIT = 100, 1000
 IDLE, STALLED = 1000, 32
 STEADY_CONNECTIONS, STEADY_PER_SECOND = 32, 2000
-TRIES = 4
+TRIES = 4  # of a latency, while the machine stands still
 
 
 def main():

@@ -2,7 +2,6 @@
 
 import mmap
 import os
-import struct
 import time
 
 # No peer can keep a real-time process waiting for that long; the host of a virtual machine does.
@@ -18,20 +17,19 @@ class Stalls:
 
     def __init__(self):
         processors = sorted(os.sched_getaffinity(0))
-        self.counts = mmap.mmap(-1, 8 * len(processors))
+        self.counts = memoryview(mmap.mmap(-1, 8 * len(processors))).cast("Q")
         self.watched = True
         for number, processor in enumerate(processors):
             begun, ready = os.pipe()
             if os.fork() == 0:
-                self.watch(processor, 8 * number, ready)
+                self.watch(processor, number, ready)
             self.watched &= os.read(begun, 1) == b"y"
 
     def count(self):
         """How often the machine stood still so far."""
-        return sum(struct.unpack(f"{len(self.counts) // 8}Q", self.counts[:]))
+        return sum(self.counts)
 
-    def watch(self, processor, offset, ready):
-        count = 0
+    def watch(self, processor, number, ready):
         try:
             os.sched_setaffinity(0, [processor])
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
@@ -43,5 +41,4 @@ class Stalls:
             begin = time.monotonic()
             time.sleep(SLEEP_SECONDS)
             if time.monotonic() - begin > SLEEP_SECONDS + LATE_SECONDS:
-                count += 1
-                struct.pack_into("Q", self.counts, offset, count)
+                self.counts[number] += 1
