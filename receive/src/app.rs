@@ -94,7 +94,7 @@ impl App {
             grace,
         };
         if let Some(address) = args.listen {
-            app.open_entrance(address, forward).await?;
+            app.open_entrance(address, forward)?;
         }
         Ok(app)
     }
@@ -150,14 +150,9 @@ impl App {
         Ok(())
     }
 
-    async fn open_entrance(
-        &mut self,
-        address: SocketAddr,
-        forward: Rc<Forward>,
-    ) -> anyhow::Result<()> {
+    fn open_entrance(&mut self, address: SocketAddr, forward: Rc<Forward>) -> anyhow::Result<()> {
         let sessions = Rc::clone(&self.sessions);
         let entrance = Entrance::bind(address, forward, sessions, self.peers.clone())
-            .await
             .with_context(|| format!("--listen: cannot listen on {address}"))?;
         self.entrance = entrance.local_addr().ok();
         self.peers.spawn(entrance.serve());

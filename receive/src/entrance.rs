@@ -30,13 +30,13 @@ pub struct Entrance {
 impl Entrance {
     /// Opens the entrance. Whoever reaches it may name any condition, so `address` should be one
     /// that only trusted callers reach.
-    pub async fn bind(
+    pub fn bind(
         address: SocketAddr,
         forward: Rc<Forward>,
         sessions: Rc<Sessions>,
         drain: Drain,
     ) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
+        let listener = edge::listen(address)?;
         Ok(Self { listener, forward, sessions, drain })
     }
 

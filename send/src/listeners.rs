@@ -9,19 +9,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket};
 use tunnel_common::condition::Condition;
 use tunnel_common::config::{Config, Downstream, Route};
 use tunnel_common::drain::Drain;
-use tunnel_common::edge::{CallerTls, Limits};
+use tunnel_common::edge::{self, CallerTls, Limits};
 use tunnel_common::keys::KeysError;
 
 use crate::callers::Callers;
 use crate::forward::{Forward, Mapping};
 use crate::metrics::Metrics;
-
-/// Connections that may wait to be accepted, per listener.
-const BACKLOG: u32 = 1024;
 
 /// The open listeners.
 pub struct Listeners {
@@ -111,7 +107,7 @@ impl Listeners {
     fn open(&mut self, route: &Arc<Route>) -> Result<(), ListenError> {
         let tls = caller_tls(route)?;
         let address = SocketAddr::new(self.bind, route.port);
-        let listener = listen(address).map_err(|reason| ListenError::Port {
+        let listener = edge::listen(address).map_err(|reason| ListenError::Port {
             address,
             mapping: route.name.clone(),
             reason,
@@ -159,12 +155,4 @@ fn caller_tls(route: &Route) -> Result<Option<Rc<CallerTls>>, ListenError> {
         Ok(tls) => Ok(Some(Rc::new(tls))),
         Err(reason) => Err(ListenError::Keys { mapping: route.name.clone(), reason }),
     }
-}
-
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A port whose last connections still linger can be opened again at once.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
 }

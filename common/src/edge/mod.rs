@@ -2,15 +2,13 @@
 
 mod http2;
 mod limits;
+mod listener;
 mod tls;
 
 use std::error::Error;
 use std::future::Future;
-use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
@@ -18,49 +16,13 @@ use http::request::Parts;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
 
 pub use self::limits::Limits;
+pub use self::listener::{accept, listen};
 pub use self::tls::CallerTls;
 use crate::drain::Drain;
 use crate::error::ProxyError;
 use crate::http1::{self, Answer, End, Http1Error, Informer, RequestBody, Stream};
-
-/// How long accepting pauses when the system has nothing left to accept with (`EMFILE`).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// How much of an answer the system may hold that the caller's side has no room for. Without a
-/// bound it takes megabytes for each caller that reads slowly, and a thousand of those slow down
-/// every connection of the machine.
-const UNSENT: u32 = 128 * 1024;
-
-/// The next connection of `listener`. Survives what only concerns one connection, and waits out a
-/// lack of file descriptors; `name` is for the log. Cancel safe.
-pub async fn accept(listener: &TcpListener, name: &str) -> (TcpStream, SocketAddr) {
-    let mut complained = false;
-    loop {
-        match listener.accept().await {
-            Ok((stream, address)) => {
-                // A socket that has just been reset has no options; its first read will tell.
-                let _ = stream.set_nodelay(true);
-                let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
-                return (stream, address);
-            }
-            Err(error) if is_about_one_connection(&error) => {}
-            Err(error) => {
-                if !std::mem::replace(&mut complained, true) {
-                    tracing::warn!(listener = name, %error, "cannot accept; trying again");
-                }
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-fn is_about_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
-}
 
 /// Serves one connection until it ends. `refuse` makes the reply to what no service may see. Once
 /// the drain is asked, the requests in flight are the last ones.
