@@ -1,5 +1,6 @@
 //! What concerns callers only, whatever the transport: TLS, limits, names.
 
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -171,6 +172,33 @@ fn requests_beyond_the_limit_are_shed() {
     assert_eq!(shed.field("retry-after"), Some("1"));
     release.send(()).unwrap();
     first.reply().assert_ok("ok");
+}
+
+#[test]
+fn a_connection_is_closed_at_once_only_after_the_last_request() {
+    let origin = Origin::saying("ok");
+    let bridge = Bridge::new(Transport::Memory).route("last", &origin).start();
+    let call = |more: &[u8]| {
+        let mut caller = std::net::TcpStream::connect(bridge.at("last")).unwrap();
+        let last = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        caller.write_all(&[last, more].concat()).unwrap();
+        caller.peek(&mut [0]).unwrap();
+        caller
+    };
+    let mut silent = call(b"");
+    let mut answer = String::new();
+    silent.read_to_string(&mut answer).unwrap();
+    silent.write_all(b"x").unwrap();
+    crate::harness::until("the reset that a closed connection answers with", || {
+        silent.take_error().unwrap()
+    });
+
+    // What a caller sends in spite of its word is read: a reset may take the answer from it.
+    let talker = call(&[b'x'; 64 * 1024]);
+    crate::harness::until("the end of both connections", || {
+        (bridge.sends[0].metric("isthmus_connections ") == 0).then_some(())
+    });
+    assert!(talker.take_error().unwrap().is_none());
 }
 
 /// RFC 8441: what a browser does with a WebSocket where it has HTTP/2 already.

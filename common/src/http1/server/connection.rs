@@ -58,6 +58,8 @@ pub(super) struct Connection<'a> {
     sleep: Pin<Box<Sleep>>,
     scanned: usize,
     is_first: bool,
+    /// The caller has said that its request is its last.
+    is_last: bool,
     /// A request has begun, if only with empty lines, and its deadline runs.
     has_begun: bool,
 }
@@ -73,6 +75,7 @@ impl<'a> Connection<'a> {
             sleep: Box::pin(tokio::time::sleep(limits.idle_timeout)),
             scanned: 0,
             is_first: true,
+            is_last: false,
             has_begun: false,
         }
     }
@@ -126,6 +129,7 @@ impl<'a> Connection<'a> {
                 wire.decoder = Framing::of_request(&parts.headers, parts.version)?.into();
                 self.has_begun = false;
                 self.caller = Caller::of(&parts);
+                self.is_last = !self.caller.keep_alive;
                 wire.release_input();
                 wire.expects_continue = expects_continue(&parts) && !wire.decoder.is_done();
                 return Poll::Ready(Ok(Next::Request(parts)));
@@ -275,10 +279,14 @@ impl<'a> Connection<'a> {
     }
 
     /// Says that no more comes, and lets the caller read it.
-    pub(super) async fn linger(&mut self) {
+    pub(super) async fn close(&mut self) {
         let wire = &self.wire;
         let listen = async {
             poll_fn(|cx| Pin::new(&mut wire.borrow_mut().stream).poll_shutdown(cx)).await?;
+            // Nothing can come that would reset the connection.
+            if self.is_last && self.is_unused() && wire.borrow().decoder.is_done() {
+                return Ok(());
+            }
             let mut left = LINGER_BYTES;
             while left > 0 {
                 wire.borrow_mut().input.clear();

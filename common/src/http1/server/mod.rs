@@ -98,7 +98,7 @@ where
                 Answer::Switched(head, other) => break Ending::Switched(head, other),
             };
             if !connection.finish(sending).await? {
-                connection.linger().await;
+                connection.close().await;
                 return Ok(End::Closed);
             }
         };
@@ -119,7 +119,7 @@ where
         Ending::Refused(error, reply) => {
             let sending = connection.begin(reply, true);
             connection.finish(sending).await?;
-            connection.linger().await;
+            connection.close().await;
             Err(error)
         }
         Ending::Switched(head, other) => {
