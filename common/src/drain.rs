@@ -43,17 +43,10 @@ impl Drain {
         // A request's future is kilobytes large, and spawning would copy it several times.
         let mut task = Box::pin(task);
         let task = async move {
-            let (mut wait, mut listens) = (pin!(forced.cancelled()), false);
+            let mut forced = pin!(cancelled(&forced));
             poll_fn(|cx| match task.as_mut().poll(cx) {
                 Poll::Ready(()) => Poll::Ready(()),
-                // A task's waker stays the same: to leave it once is enough, and to ask is cheaper.
-                Poll::Pending if std::mem::replace(&mut listens, true) => {
-                    match forced.is_cancelled() {
-                        true => Poll::Ready(()),
-                        false => Poll::Pending,
-                    }
-                }
-                Poll::Pending => wait.as_mut().poll(cx),
+                Poll::Pending => forced.as_mut().poll(cx),
             })
             .await;
         };
@@ -68,9 +61,10 @@ impl Drain {
         });
     }
 
-    /// Resolves when the tasks should finish what they do and take on nothing new. Cancel safe.
+    /// Resolves when the tasks should finish what they do and take on nothing new. Cancel safe; to be
+    /// polled by one task only.
     pub async fn asked(&self) {
-        self.asked.cancelled().await;
+        cancelled(&self.asked).await;
     }
 
     /// Whether [`asked`](Self::asked) has resolved.
@@ -112,6 +106,18 @@ impl Drain {
     pub fn tasks(&self) -> usize {
         self.tasks.len()
     }
+}
+
+/// Resolves when `token` is cancelled. A task's waker stays the same: it is left once, and from then on
+/// the token is only looked at, which is cheaper.
+async fn cancelled(token: &CancellationToken) {
+    let (mut wait, mut listens) = (pin!(token.cancelled()), false);
+    poll_fn(|cx| match std::mem::replace(&mut listens, true) {
+        true if token.is_cancelled() => Poll::Ready(()),
+        true => Poll::Pending,
+        false => wait.as_mut().poll(cx),
+    })
+    .await;
 }
 
 /// hyper spawns its HTTP/2 tasks through the drain.

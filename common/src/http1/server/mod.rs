@@ -69,19 +69,17 @@ where
 {
     let mut connection = Connection::new(stream, limits);
     async move {
-        let (mut asked, mut listens) = (pin!(drain.asked()), false);
+        let mut asked = pin!(drain.asked());
         let ending = loop {
             let next = poll_fn(|cx| {
                 let next = connection.poll_head(cx);
                 if next.is_ready() || !connection.is_unused() {
                     return next;
                 }
-                // A task's waker stays the same: to leave it once is enough, and to ask is cheaper.
-                let is_asked = match std::mem::replace(&mut listens, true) {
-                    true => drain.is_asked(),
-                    false => asked.as_mut().poll(cx).is_ready(),
-                };
-                if is_asked { Poll::Ready(Ok(Next::End)) } else { next }
+                match asked.as_mut().poll(cx) {
+                    Poll::Ready(()) => Poll::Ready(Ok(Next::End)),
+                    Poll::Pending => next,
+                }
             });
             let answer = match next.await {
                 Ok(Next::Request(parts)) => service(parts, connection.body()),
