@@ -2,6 +2,7 @@
 
 mod drift;
 mod member;
+mod membership;
 mod relay;
 mod siblings;
 
@@ -22,12 +23,10 @@ use tunnel_common::config::{Config, Route};
 use tunnel_common::drain::Drain;
 use tunnel_common::error::ProxyError;
 use tunnel_common::http1::Answer;
-use tunnel_common::tunnel::{
-    Duplex, Hello, Incoming, Limits, Notice, Peer, RecvHalf, ResetCode, Session, Side, TunnelError,
-};
+use tunnel_common::tunnel::{Duplex, Hello, Limits, Notice, Peer, RecvHalf, Session, Side};
 
 pub use self::member::Reach;
-use self::member::{Member, Rank, admit, displace, is_sibling};
+use self::member::{Member, Rank};
 pub use self::siblings::{Siblings, look_up, with_port};
 use crate::exchange::{self, Outgoing};
 use crate::metrics::Metrics;
@@ -231,122 +230,5 @@ impl Sessions {
             }
         }
         best.map(|(_, session)| session.clone())
-    }
-
-    /// Keeps the session's place in the set up to date, and serves what a sibling sends, until the
-    /// session ends.
-    async fn follow(self: Rc<Self>, session: Session) {
-        let mut seen = 0;
-        loop {
-            tokio::select! {
-                now = session.changed(seen) => seen = now,
-                incoming = session.accept() => if let Ok(incoming) = incoming {
-                    self.accept(&session, incoming);
-                    continue;
-                },
-            }
-            if let Some(end) = session.end() {
-                self.ended(&session, &end);
-                return;
-            }
-            if let Some(hello) = session.hello() {
-                self.update(&session, hello);
-            }
-        }
-    }
-
-    /// Only siblings send requests this way.
-    fn accept(self: &Rc<Self>, session: &Session, incoming: Incoming) {
-        match is_sibling(session.peer()) {
-            true => self.relays.spawn(Rc::clone(self).relay(incoming)),
-            false => incoming.reply.reset(ResetCode::NotBegun),
-        }
-    }
-
-    fn ended(&self, session: &Session, end: &TunnelError) {
-        let was_up = self.remove(session);
-        let (peer, reason) = (session.peer(), end);
-        match end {
-            // Whoever dialled says so, and once.
-            TunnelError::HungUp | TunnelError::Io(_) if !was_up => {
-                tracing::debug!(%peer, %reason, "a tunnel did not come up");
-            }
-            _ if is_sibling(peer) => tracing::info!(%peer, %reason, "sibling left"),
-            _ => tracing::info!(%peer, %reason, "tunnel ended"),
-        }
-    }
-
-    fn update(&self, session: &Session, hello: Hello) {
-        let mut members = self.members.borrow_mut();
-        let member = Member::new(session.clone(), hello);
-        match members.iter_mut().find(|known| known.session == *session) {
-            Some(known) => *known = member,
-            // Its end has not decided yet whether to keep it.
-            None if member.hello().draining => return,
-            None => {
-                if let Err(reason) = self.welcome(&member) {
-                    session.close(&reason);
-                    return;
-                }
-                displace(&mut members, member.hello());
-                members.push(member);
-            }
-        }
-        drop(members);
-        self.recount();
-    }
-
-    /// Whether a session may join the set.
-    fn welcome(&self, member: &Member) -> Result<(), String> {
-        let (peer, hello) = (member.session.peer(), member.hello());
-        if hello.instance == self.hello.borrow().instance {
-            return Err("this is the process itself".to_owned());
-        }
-        if let Err(reason) = admit(peer, hello) {
-            tracing::warn!(%peer, reason, "tunnel refused");
-            return Err(reason);
-        }
-        let (instance, software) = (&hello.instance, &hello.software);
-        if member.is_sibling() {
-            tracing::info!(%peer, instance, software, "sibling is there");
-        } else {
-            self.metrics.sessions_begun.inc();
-            tracing::info!(%peer, instance, software, "tunnel is up");
-        }
-        Ok(())
-    }
-
-    /// Returns whether it was there.
-    fn remove(&self, session: &Session) -> bool {
-        let before = self.members.borrow().len();
-        self.members.borrow_mut().retain(|member| member.session != *session);
-        self.recount();
-        self.members.borrow().len() < before
-    }
-
-    /// Tells everyone of what has changed about the set.
-    fn recount(&self) {
-        let members = self.members.borrow();
-        let (siblings, tunnels): (Vec<_>, Vec<_>) = members.iter().partition(|m| m.is_sibling());
-        self.metrics.sessions.set(tunnels.len() as i64);
-        let siblings: BTreeSet<_> = siblings.iter().map(|m| m.hello().instance.clone()).collect();
-        let clusters: BTreeSet<_> = tunnels.iter().map(|m| m.cluster().to_owned()).collect();
-        drop(members);
-        self.clusters
-            .send_replace(clusters.iter().filter(|name| !name.is_empty()).cloned().collect());
-        self.metrics.siblings.set(siblings.len() as i64);
-        let notice = Notice {
-            siblings: Some(siblings.into_iter().collect()),
-            clusters: Some(clusters.into_iter().collect()),
-            ..Notice::default()
-        };
-        let mut hello = self.hello.borrow_mut();
-        let known = (Some(&hello.siblings), Some(&hello.clusters));
-        if known != (notice.siblings.as_ref(), notice.clusters.as_ref()) {
-            hello.update(notice.clone());
-            drop(hello);
-            self.tell(&notice);
-        }
-        self.changed.notify_waiters();
     }
 }
