@@ -70,7 +70,7 @@ impl Client {
         let encoding = request_encoding(parts, &body);
         let mut exchange = Exchange {
             wire: self.0,
-            sending: (!body.is_end_stream()).then(|| Sending::new(Box::pin(body), encoding)),
+            sending: (!body.is_end_stream()).then(|| Sending::new(Box::pin(body), encoding, false)),
             upload_error: None,
             scanned: 0,
         };

@@ -101,6 +101,8 @@ fn put_size(out: &mut BytesMut, len: usize) {
 pub(super) struct Sending<B> {
     body: B,
     encoding: Encoding,
+    /// The connection is closed after it.
+    is_last: bool,
     is_complete: bool,
 }
 
@@ -109,8 +111,8 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BodyError>,
 {
-    pub(super) fn new(body: B, encoding: Encoding) -> Self {
-        Self { body, encoding, is_complete: false }
+    pub(super) fn new(body: B, encoding: Encoding, is_last: bool) -> Self {
+        Self { body, encoding, is_last, is_complete: false }
     }
 
     /// Sends as much as there is and the connection takes. Resolves when all has left. `wire` is
@@ -150,6 +152,9 @@ where
 
     fn end(&mut self, wire: &mut Wire, trailers: Option<&HeaderMap>) -> Result<(), Http1Error> {
         self.is_complete = true;
+        if self.is_last {
+            wire.stream.hold_until_end();
+        }
         self.encoding.end(wire, trailers)
     }
 }

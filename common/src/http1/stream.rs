@@ -30,6 +30,19 @@ impl Stream {
         }
     }
 
+    /// Lets what is written from now on leave together with the end of the stream, which is to follow
+    /// at once: one packet less for each end.
+    pub(super) fn hold_until_end(&self) {
+        let tcp = match self {
+            #[cfg(any(test, feature = "fuzzing", feature = "testing"))]
+            Self::Memory(_) => return,
+            Self::Plain(plain) => plain,
+            Self::Tls(tls) => tls.get_ref().0,
+        };
+        // Without it, the end takes a packet of its own.
+        let _ = socket2::SockRef::from(tcp).set_tcp_cork(true);
+    }
+
     /// Why the connection has failed, if it has; no read or write is needed to tell.
     pub(super) fn failure(&self) -> Option<io::Error> {
         match self {

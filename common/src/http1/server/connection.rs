@@ -216,7 +216,7 @@ impl<'a> Connection<'a> {
         head::put_response(out.output(), parts.status, &parts.headers);
         out.output().extend_from_slice(b"\r\n");
         headers::recycle(&mut parts.headers);
-        Sending::new(body, encoding)
+        Sending::new(body, encoding, !keep_alive)
     }
 
     /// Sends what is left of a response, as long as the caller is there. Returns whether another
