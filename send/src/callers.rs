@@ -1,6 +1,7 @@
 //! The callers of one mapping: accepted, counted, served.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -46,9 +47,10 @@ impl Callers {
             let place = Arc::clone(&self.places).acquire_owned().await;
             (edge::accept(&listener, &name).await, place.ok())
         };
+        let mut asked = pin!(self.drain.asked());
         loop {
             let ((stream, peer), place) = tokio::select! {
-                () = self.drain.asked() => return,
+                () = &mut asked => return,
                 next = next() => next,
             };
             let held = (Counted::new(&self.open), place);
