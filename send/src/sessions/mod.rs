@@ -221,9 +221,9 @@ impl Sessions {
     /// The session that suits the route best.
     fn best(&self, route: &Route, reach: Reach) -> Option<Session> {
         let members = self.members.borrow();
+        let latest = self.latest.get().min(members.len());
         let mut best: Option<(Rank, usize)> = None;
-        // Then in the same order each time: of many tunnels only some are used, and stay cached.
-        for at in std::iter::once(self.latest.get()).chain(0..members.len()) {
+        for at in (latest..members.len()).chain(0..latest) {
             let Some(member) = members.get(at) else { continue };
             // Looking closely at each of hundreds of tunnels would cost more than the request.
             if best.is_some_and(|(least, _)| least.stands_against(&member.session)) {
