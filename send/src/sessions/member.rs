@@ -30,7 +30,7 @@ pub(super) struct Rank {
 
 /// How many more requests a tunnel may have in flight than another, and still be taken because it
 /// has something to write anyway: frames that leave together share a record and a system call.
-const TOGETHER: isize = 64;
+const TOGETHER: isize = 16;
 
 fn load(session: &Session) -> isize {
     let in_flight = isize::try_from(session.in_flight()).unwrap_or(isize::MAX);
@@ -40,16 +40,8 @@ fn load(session: &Session) -> isize {
 impl Rank {
     /// Whether `session` cannot suit better, whatever else is found out about it.
     pub(super) fn stands_against(&self, session: &Session) -> bool {
-        self.is_flawless() && self.load <= load(session)
-    }
-
-    /// Whether it suits so well that there is no need to look for a better one.
-    pub(super) fn suffices(&self) -> bool {
-        self.is_flawless() && self.load < 0
-    }
-
-    fn is_flawless(&self) -> bool {
-        !(self.via_sibling || self.unmapped || self.unwell)
+        let flawless = !(self.via_sibling || self.unmapped || self.unwell);
+        flawless && self.load <= load(session)
     }
 }
 

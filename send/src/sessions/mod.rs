@@ -6,7 +6,7 @@ mod membership;
 mod relay;
 mod siblings;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::rc::Rc;
@@ -37,8 +37,6 @@ const MAX_TRIES: usize = 4;
 /// The set of sessions that carry requests. Several may be up at a time, also of one cluster.
 pub struct Sessions {
     members: RefCell<Vec<Member>>,
-    /// Which member the latest request took: it may have more to write.
-    latest: Cell<usize>,
     /// Told whenever a member comes, goes or changes.
     changed: Notify,
     limits: Limits,
@@ -67,7 +65,6 @@ impl Sessions {
     ) -> Self {
         Self {
             members: RefCell::default(),
-            latest: Cell::default(),
             changed: Notify::new(),
             limits,
             hello: RefCell::new(hello),
@@ -221,24 +218,17 @@ impl Sessions {
     /// The session that suits the route best.
     fn best(&self, route: &Route, reach: Reach) -> Option<Session> {
         let members = self.members.borrow();
-        let latest = self.latest.get().min(members.len());
-        let mut best: Option<(Rank, usize)> = None;
-        for at in (latest..members.len()).chain(0..latest) {
-            let Some(member) = members.get(at) else { continue };
+        let mut best: Option<(Rank, &Session)> = None;
+        for member in members.iter() {
             // Looking closely at each of hundreds of tunnels would cost more than the request.
             if best.is_some_and(|(least, _)| least.stands_against(&member.session)) {
                 continue;
             }
             let Some(rank) = member.rank(route, reach) else { continue };
             if best.is_none_or(|(least, _)| rank < least) {
-                best = Some((rank, at));
-            }
-            if rank.suffices() {
-                break;
+                best = Some((rank, &member.session));
             }
         }
-        let (_, at) = best?;
-        self.latest.set(at);
-        members.get(at).map(|member| member.session.clone())
+        best.map(|(_, session)| session.clone())
     }
 }
