@@ -31,7 +31,7 @@ impl Stream {
     }
 
     /// Lets what is written from now on leave together with the end of the stream, which is to follow
-    /// at once: one packet less for each end.
+    /// at once: one packet less.
     pub(super) fn hold_until_end(&self) {
         let tcp = match self {
             #[cfg(any(test, feature = "fuzzing", feature = "testing"))]

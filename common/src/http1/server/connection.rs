@@ -31,8 +31,8 @@ use crate::headers;
 /// What a caller may have sent beyond its request before it is read no further.
 const MAX_AHEAD: usize = SMALL;
 
-/// How long, and how much, a caller is listened to after the last answer: closing at once would
-/// reset the connection, and the answer could be lost with it (RFC 9112 §9.6).
+/// How long, and how much, a caller is listened to after the last answer, unless it asks no
+/// more: closing at once would reset the connection, and the answer could be lost with it (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
 
@@ -58,8 +58,8 @@ pub(super) struct Connection<'a> {
     sleep: Pin<Box<Sleep>>,
     scanned: usize,
     is_first: bool,
-    /// The caller has said that its request is its last.
-    is_last: bool,
+    /// The caller has said that it sends no request after this one.
+    asks_no_more: bool,
     /// A request has begun, if only with empty lines, and its deadline runs.
     has_begun: bool,
 }
@@ -75,7 +75,7 @@ impl<'a> Connection<'a> {
             sleep: Box::pin(tokio::time::sleep(limits.idle_timeout)),
             scanned: 0,
             is_first: true,
-            is_last: false,
+            asks_no_more: false,
             has_begun: false,
         }
     }
@@ -129,7 +129,7 @@ impl<'a> Connection<'a> {
                 wire.decoder = Framing::of_request(&parts.headers, parts.version)?.into();
                 self.has_begun = false;
                 self.caller = Caller::of(&parts);
-                self.is_last = !self.caller.keep_alive;
+                self.asks_no_more = !self.caller.keep_alive;
                 wire.release_input();
                 wire.expects_continue = expects_continue(&parts) && !wire.decoder.is_done();
                 return Poll::Ready(Ok(Next::Request(parts)));
@@ -283,8 +283,8 @@ impl<'a> Connection<'a> {
         let wire = &self.wire;
         let listen = async {
             poll_fn(|cx| Pin::new(&mut wire.borrow_mut().stream).poll_shutdown(cx)).await?;
-            // Nothing can come that would reset the connection.
-            if self.is_last && self.is_unused() && wire.borrow().decoder.is_done() {
+            // Nothing is to come that would reset the connection.
+            if self.asks_no_more && self.is_unused() && wire.borrow().decoder.is_done() {
                 return Ok(());
             }
             let mut left = LINGER_BYTES;
