@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -47,9 +48,10 @@ impl Entrance {
 
     /// Serves until the drain is asked.
     pub async fn serve(self) {
+        let mut asked = pin!(self.drain.asked());
         loop {
             let (stream, peer) = tokio::select! {
-                () = self.drain.asked() => return,
+                () = &mut asked => return,
                 accepted = edge::accept(&self.listener, "entrance") => accepted,
             };
             let (forward, sessions) = (Rc::clone(&self.forward), Rc::clone(&self.sessions));
