@@ -55,6 +55,8 @@ pub(super) struct Wire {
     /// A large piece, to be written after `output`, and what comes after it.
     piece: Bytes,
     after: &'static [u8],
+    /// The stream has taken output that it may still hold, as TLS does.
+    is_held: bool,
 }
 
 impl Wire {
@@ -70,6 +72,7 @@ impl Wire {
             output: BytesMut::new(),
             piece: Bytes::new(),
             after: b"",
+            is_held: false,
         }
     }
 
@@ -142,10 +145,8 @@ impl Wire {
         !self.piece.is_empty() || !self.after.is_empty() || self.output.len() >= LARGE
     }
 
+    /// Resolves when all output has left, that which the stream holds included.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.unsent() == 0 {
-            return Poll::Ready(Ok(()));
-        }
         while self.unsent() > 0 {
             let stream = Pin::new(&mut self.stream);
             let parts = [&*self.output, &*self.piece, self.after].map(IoSlice::new);
@@ -158,8 +159,12 @@ impl Wire {
             }
             self.sent(len);
         }
-        recycle(std::mem::take(&mut self.output));
-        Pin::new(&mut self.stream).poll_flush(cx)
+        if self.is_held {
+            recycle(std::mem::take(&mut self.output));
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.is_held = false;
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn unsent(&self) -> usize {
@@ -168,6 +173,7 @@ impl Wire {
 
     fn sent(&mut self, len: usize) {
         self.moved += 1;
+        self.is_held = true;
         let of_output = len.min(self.output.len());
         self.output.advance(of_output);
         let of_piece = (len - of_output).min(self.piece.len());
@@ -201,4 +207,68 @@ fn recycle(mut buffer: BytesMut) {
             kept.push(buffer);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::Arc;
+
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConfig, RootCertStore};
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_rustls::{TlsConnector, client};
+
+    use super::*;
+    use crate::edge::CallerTls;
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    /// Both ends of a TLS connection.
+    async fn pair() -> (Wire, client::TlsStream<TcpStream>) {
+        let folder = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = made.signing_key.serialize_pem();
+        for (file, pem) in [("tls.crt", made.cert.pem()), ("tls.key", key)] {
+            std::fs::write(folder.path().join(file), pem).unwrap();
+        }
+        let only_owner = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(folder.path().join("tls.key"), only_owner).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let caller = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        let tls = CallerTls::new(folder.path()).unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let connector = TlsConnector::from(Arc::new(config));
+        let shaken = tokio::join!(tls.accept(accepted, LIMIT), connector.connect(name, caller));
+        (Wire::new(shaken.0.unwrap(), BytesMut::new()), shaken.1.unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_tls_holds_back_is_flushed_too() {
+        let (mut wire, mut caller) = pair().await;
+        let mut sent = Vec::new();
+        let flush = async |wire: &mut Wire| poll_fn(|cx| Poll::Ready(wire.poll_flush(cx))).await;
+        while flush(&mut wire).await.is_ready() {
+            wire.output().extend_from_slice(&[1; 1024]);
+            sent.extend_from_slice(&[1; 1024]);
+        }
+        assert_eq!(wire.unsent(), 0, "TLS has taken what the socket does not take");
+        assert!(flush(&mut wire).await.is_pending());
+        let mut came = vec![0; sent.len()];
+        let flushed = poll_fn(|cx| wire.poll_flush(cx));
+        let both = async { tokio::join!(flushed, caller.read_exact(&mut came)) };
+        let (flushed, read) = tokio::time::timeout(LIMIT, both).await.unwrap();
+        assert!(flushed.is_ok() && read.is_ok() && came == sent);
+    }
 }
