@@ -15,9 +15,14 @@ use super::wire::{LARGE, Wire};
 
 /// The body of a request. It reads from the caller's connection when it is polled, so a caller can
 /// be no faster than whoever polls.
-pub struct RequestBody(pub(super) Rc<RefCell<Wire>>);
+pub struct RequestBody(Rc<RefCell<Wire>>);
 
 impl RequestBody {
+    pub(super) fn new(wire: &Rc<RefCell<Wire>>) -> Self {
+        wire.borrow_mut().readers += 1;
+        Self(Rc::clone(wire))
+    }
+
     /// The way for informational responses (1xx), which come before the answer.
     pub fn informer(&self) -> Informer {
         Informer(Rc::clone(&self.0))
@@ -34,14 +39,27 @@ impl Informer {
         self.0.borrow().expects_continue
     }
 
-    /// Sends an informational response; it leaves when the connection's task runs next.
+    /// Sends an informational response; it leaves when the connection's task runs next. To a caller
+    /// that does not take what it was sent before, or that speaks HTTP/1.0, it is not sent, as RFC 9110
+    /// §15.2 allows or asks for.
     pub fn inform(&self, head: &Response<()>) {
         let wire = &mut *self.0.borrow_mut();
+        if !wire.is_informed || wire.is_full() {
+            return;
+        }
         if head.status() == StatusCode::CONTINUE && !std::mem::take(&mut wire.expects_continue) {
             return;
         }
         head::put_response(wire.output(), head.status(), head.headers());
         wire.output().extend_from_slice(b"\r\n");
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        let wire = &mut *self.0.borrow_mut();
+        wire.readers -= 1;
+        wire.watcher.take().into_iter().for_each(Waker::wake);
     }
 }
 
@@ -105,5 +123,27 @@ impl Decoder {
             Self::Length(left) => SizeHint::with_exact(left),
             _ => SizeHint::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use http::HeaderMap;
+
+    use super::super::stream::Stream;
+    use super::*;
+
+    #[test]
+    fn hints_do_not_pile_up() {
+        let stream = Stream::Memory(tokio::io::duplex(1).0);
+        let wire = Rc::new(RefCell::new(Wire::new(stream, BytesMut::new())));
+        wire.borrow_mut().is_informed = true;
+        let (mut hint, _) = Response::new(()).into_parts();
+        hint.status = StatusCode::EARLY_HINTS;
+        hint.headers = HeaderMap::from_iter([(http::header::LINK, "</a.css>".parse().unwrap())]);
+        let (informer, hint) = (Informer(Rc::clone(&wire)), Response::from_parts(hint, ()));
+        (0..LARGE).for_each(|_| informer.inform(&hint));
+        assert!(wire.borrow_mut().output().len() < 2 * LARGE);
     }
 }

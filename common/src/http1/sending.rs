@@ -152,7 +152,7 @@ where
 
     fn end(&mut self, wire: &mut Wire, trailers: Option<&HeaderMap>) -> Result<(), Http1Error> {
         self.is_complete = true;
-        if self.is_last {
+        if self.is_last && !wire.is_read() {
             wire.stream.hold_until_end();
         }
         self.encoding.end(wire, trailers)

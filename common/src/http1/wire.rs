@@ -45,6 +45,10 @@ pub(super) struct Wire {
     pub(super) decoder: Decoder,
     /// The body's reader has to ask for it first (RFC 9110 §10.1.1).
     pub(super) expects_continue: bool,
+    /// The caller understands informational responses (RFC 9110 §15.2): it speaks HTTP/1.1.
+    pub(super) is_informed: bool,
+    /// How many may still read the body of the request.
+    pub(super) readers: usize,
     /// Waits for the end of the body that someone else reads.
     pub(super) watcher: Option<Waker>,
     /// Looks whether the connection has failed while nobody reads from it.
@@ -66,6 +70,8 @@ impl Wire {
             input,
             decoder: Decoder::Done,
             expects_continue: false,
+            is_informed: false,
+            readers: 0,
             watcher: None,
             look: None,
             moved: 0,
@@ -99,6 +105,11 @@ impl Wire {
             self.release_input();
         }
         filled
+    }
+
+    /// Whether somebody is to read what is left of the body.
+    pub(super) fn is_read(&self) -> bool {
+        self.readers > 0 && !self.decoder.is_done()
     }
 
     /// Lets another connection use the buffer of what was read, if all of that has been used.

@@ -7,12 +7,14 @@ use http::{HeaderMap, Request, Response, Version, header};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use serde_json::json;
+use tunnel_common::drain::Drain;
 
 use crate::harness::{Bridge, Http2, LIMIT, Origin, Transport, block, boxed, channel, full, run};
 
 over_each_transport!({
     http_2_in_front_of_http_1
     http_1_in_front_of_http_2
+    a_target_may_read_on_after_its_answer
     grpc_streams_both_ways_and_ends_in_trailers
     grpc_may_fail_at_once
     many_streams_share_one_connection
@@ -59,6 +61,29 @@ fn http_1_in_front_of_http_2(transport: Transport) {
     caller.send("POST /p HTTP/1.1\r\nHost: shop\r\nTransfer-Encoding: chunked\r\n\r\n");
     caller.send("2\r\nhi\r\n0\r\n\r\n");
     caller.reply().assert_ok("HTTP/2.0 shop /p hi");
+}
+
+fn a_target_may_read_on_after_its_answer(transport: Transport) {
+    let (read, body) = sync_channel(1);
+    let origin = Origin::http(async move |request| {
+        let read = read.clone();
+        Drain::new().spawn(async move {
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            read.send(body).unwrap();
+        });
+        Response::new(full("taken"))
+    });
+    let bridge = h2c(Bridge::new(transport), "jobs", &origin).start();
+    let mut caller = bridge.call("jobs");
+    for _ in 0..2 {
+        caller.send("POST / HTTP/1.1\r\nHost: shop\r\nTransfer-Encoding: chunked\r\n\r\n");
+        caller.reply().assert_ok("taken");
+        for _ in 0..1000 {
+            caller.send(format!("400\r\n{}\r\n", "x".repeat(0x400)));
+        }
+        caller.send("0\r\n\r\n");
+        assert_eq!(body.recv_timeout(LIMIT).unwrap().len(), 1000 * 0x400);
+    }
 }
 
 fn grpc_streams_both_ways_and_ends_in_trailers(transport: Transport) {

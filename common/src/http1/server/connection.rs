@@ -82,7 +82,7 @@ impl<'a> Connection<'a> {
 
     /// The body of the request whose head was read last.
     pub(super) fn body(&self) -> RequestBody {
-        RequestBody(Rc::clone(&self.wire))
+        RequestBody::new(&self.wire)
     }
 
     pub(super) fn limits(&self) -> &'a Limits {
@@ -131,6 +131,7 @@ impl<'a> Connection<'a> {
                 self.caller = Caller::of(&parts);
                 self.asks_no_more = !self.caller.keep_alive;
                 wire.release_input();
+                wire.is_informed = parts.version == Version::HTTP_11;
                 wire.expects_continue = expects_continue(&parts) && !wire.decoder.is_done();
                 return Poll::Ready(Ok(Next::Request(parts)));
             }
@@ -219,8 +220,8 @@ impl<'a> Connection<'a> {
         Sending::new(body, encoding, !keep_alive)
     }
 
-    /// Sends what is left of a response, as long as the caller is there. Returns whether another
-    /// request may come.
+    /// Sends what is left of a response, as long as the caller is there, and waits for the rest of the
+    /// request if somebody still reads it. Returns whether another request may come.
     pub(super) fn finish<B>(
         &mut self,
         mut sending: Sending<B>,
@@ -229,19 +230,20 @@ impl<'a> Connection<'a> {
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let mut is_timed = false;
-        poll_fn(move |cx| match sending.poll(&self.wire, cx)? {
-            Poll::Ready(()) => Poll::Ready(Ok(self.is_kept())),
-            Poll::Pending => match self.poll_gone(cx) {
-                Poll::Ready(gone) => Poll::Ready(Err(gone)),
-                Poll::Pending => {
-                    // Most answers leave at once, and need no deadline.
-                    if !std::mem::replace(&mut is_timed, true) {
-                        self.set_deadline(self.limits.stream_idle_timeout);
-                    }
-                    self.poll_stalled(cx).map(Err)
-                }
-            },
+        let (mut is_sent, mut is_timed) = (false, false);
+        poll_fn(move |cx| {
+            is_sent = is_sent || sending.poll(&self.wire, cx)?.is_ready();
+            if is_sent && !self.wire.borrow().is_read() {
+                return Poll::Ready(Ok(self.is_kept()));
+            }
+            if let Poll::Ready(gone) = self.poll_gone(cx) {
+                return Poll::Ready(Err(gone));
+            }
+            // Most answers leave at once, and need no deadline.
+            if !std::mem::replace(&mut is_timed, true) {
+                self.set_deadline(self.limits.stream_idle_timeout);
+            }
+            self.poll_stalled(cx).map(Err)
         })
     }
 
