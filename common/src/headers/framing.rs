@@ -28,8 +28,8 @@ pub fn check_framing(parts: &Parts) -> Result<(), ProxyError> {
 /// Makes `Host` the one place that names what the caller asked for.
 ///
 /// The authority of an absolute URI replaces `Host` (RFC 9112 §3.2.2); HTTP/2 sends it as
-/// `:authority`, and there both must agree (RFC 9113 §8.3.1). Fails if an HTTP/1.1 request has no
-/// `Host`, if any has several, or one that is not `host[:port]`; and if anything but OPTIONS is for
+/// `:authority`, and there both must agree (RFC 9113 §8.3.1). Fails on an authority alone, which is
+/// for CONNECT (RFC 9112 §3.2.3) and which others take for a path; if an HTTP/1.1 request has no `Host`, if any has several, or one that is not `host[:port]`; and if anything but OPTIONS is for
 /// `*`, the server as a whole (RFC 9112 §3.2.4).
 pub fn settle_host(parts: &mut Parts) -> Result<(), ProxyError> {
     if parts.uri.path() == "*" && parts.method != Method::OPTIONS {
@@ -48,6 +48,9 @@ pub fn settle_host(parts: &mut Parts) -> Result<(), ProxyError> {
             None => Err(refused("the request has no Host")),
         };
     };
+    if parts.uri.scheme().is_none() && parts.method != Method::CONNECT {
+        return Err(refused("the target is neither a path nor a URI"));
+    }
     if !is_host(authority.as_str().as_bytes()) {
         return Err(refused("the URI's authority is not a host and port"));
     }
@@ -184,6 +187,7 @@ mod tests {
         assert_eq!(v11("/", &[b"a", b"a"]), None);
         assert_eq!(v11("http://b/", &[b"a"]), host("b"));
         assert_eq!(v11("http://u@b/", &[b"a"]), None);
+        assert_eq!(v11("b", &[b"a"]), None);
         assert_eq!(settled(Version::HTTP_10, "/", &[]), Some(None));
         assert_eq!(settled(Version::HTTP_2, "http://b/", &[]), host("b"));
         assert_eq!(settled(Version::HTTP_2, "http://b/", &[b"B"]), host("b"));

@@ -163,6 +163,7 @@ pub const CORPUS: &[Case] = &[
     case("method-delimiter", Refused(400), b"GET@ {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"),
     case("fragment", Refused(400), b"GET {path}#fragment HTTP/1.1\r\nHost: {host}\r\n\r\n"),
     case("backslash", Passed, b"GET {path}\\..\\x HTTP/1.1\r\nHost: {host}\r\n\r\n"),
+    case("bare-authority", Refused(400), b"GET a HTTP/1.1\r\nHost: {host}\r\n\r\n"),
     case("relative-target", Refused(400), b"GET a{path} HTTP/1.1\r\nHost: {host}\r\n\r\n"),
     case("connect", Refused(400), b"CONNECT {other} HTTP/1.1\r\nHost: {other}\r\n\r\n"),
     case("asterisk-get", Refused(400), b"GET * HTTP/1.1\r\nHost: {host}\r\n\r\n"),
