@@ -102,8 +102,7 @@ impl SendHalf {
     /// Sends a head with an informational status (1xx), unless the tunnel is so full that it would
     /// have to wait: such a head may always be left out (RFC 9110 §15.2).
     pub fn inform(&self, head: &EncodedHead) {
-        let cx = Context::from_waker(Waker::noop());
-        let _ = self.connection.borrow_mut().poll_send_head(self.id, head, false, &cx);
+        self.connection.borrow_mut().inform(self.id, head);
     }
 
     /// Sends `body` to its end, trailers included. Fails as soon as the stream has, also while

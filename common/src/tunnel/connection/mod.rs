@@ -176,8 +176,12 @@ impl Connection {
         self.driver.wake();
     }
 
-    /// Lets the peer open streams, where HELLO said that it must not yet.
+    /// Lets the peer open streams, where HELLO said that it must not yet; unless the tunnel is about to
+    /// end.
     pub(crate) fn join(&mut self) {
+        if self.drain.is_some() || self.closing.is_some() {
+            return;
+        }
         if std::mem::take(&mut self.standby) {
             self.notify(&Notice { draining: Some(false), ..Notice::default() });
             self.changed();

@@ -190,6 +190,15 @@ impl Connection {
         self.poll_send_section(Kind::Head, id, head, end, cx)
     }
 
+    /// Sends a head with an informational status, or leaves it out where it would have to wait.
+    pub(crate) fn inform(&mut self, id: u32, head: &EncodedHead) {
+        // Nobody waits: whoever waits for the stream's failure must stay the one who is woken.
+        if !self.is_full() && self.live(id).is_ok_and(|stream| !stream.ended) {
+            self.out.put_frame(Kind::Head, id, false, head.payload());
+            self.driver.wake();
+        }
+    }
+
     /// Sends trailers, which end the stream, once the out buffer has room.
     pub(crate) fn poll_send_trailers(
         &mut self,
@@ -208,7 +217,7 @@ impl Connection {
         end: bool,
         cx: &Context<'_>,
     ) -> Poll<Result<(), StreamError>> {
-        let full = self.out.len() >= ROOM_FOR_SMALL || self.closing.is_some();
+        let full = self.is_full();
         let stream = match self.live(id) {
             Ok(stream) => stream,
             Err(error) => return Poll::Ready(Err(error)),
@@ -225,6 +234,11 @@ impl Connection {
         self.out.put_frame(kind, id, end, section.payload());
         self.driver.wake();
         Poll::Ready(Ok(()))
+    }
+
+    /// Whether heads and trailers have to wait.
+    fn is_full(&self) -> bool {
+        self.out.len() >= ROOM_FOR_SMALL || self.closing.is_some()
     }
 
     /// Gives the next streams that wait for room their turn.

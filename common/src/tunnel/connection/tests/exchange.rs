@@ -285,3 +285,17 @@ fn a_goodbye_does_not_wait_for_ever() {
     }
     panic!("still waiting");
 }
+
+#[test]
+fn a_drain_before_the_first_stream_invites_none() {
+    let now = Instant::now();
+    let standby = Hello { draining: true, ..Hello::default() };
+    let receive = Connection::new(Side::Receive, Limits::default(), standby, now);
+    let mut pair = Pair { receive, ..Pair::new(&Limits::default()) };
+    pair.receive.drain();
+    pair.settle();
+    pair.receive.join();
+    pair.settle();
+    assert!(!pair.send.is_open());
+    assert!(pair.receive.is_drained());
+}

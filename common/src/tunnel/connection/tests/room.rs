@@ -150,3 +150,24 @@ fn only_the_beginning_of_a_body_may_go_beyond_the_room() {
     assert_eq!(send_all(&mut pair.send, late, &[0; 200_000]), 16 << 10);
     assert!(pair.send.out.len() > LOW_WATER);
 }
+
+#[test]
+fn a_hint_that_does_not_fit_leaves_the_waiting_alone() {
+    let mut pair = Pair::connected(&Limits::default());
+    let id = pair.open(true);
+    pair.settle();
+    pair.accept();
+    let (wakes, waker) = Wakes::task();
+    let cx = Context::from_waker(&waker);
+    assert!(pair.receive.poll_failed(id, &cx).is_pending());
+    let hint = EncodedHead::response(http::StatusCode::EARLY_HINTS, &HeaderMap::new()).unwrap();
+    while pair.receive.out.len() < ROOM_FOR_SMALL {
+        pair.receive.inform(id, &hint);
+    }
+    let full = pair.receive.out.len();
+    pair.receive.inform(id, &hint);
+    assert_eq!(pair.receive.out.len(), full);
+    release(&mut pair.send, id);
+    pair.step(usize::MAX).unwrap();
+    assert_eq!(wakes.count(), 1, "the end of the request is heard of");
+}
