@@ -8,15 +8,24 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Copies bytes both ways until both directions have ended, either side is gone, or no byte has
-/// moved for `idle`.
+/// Copies bytes both ways until both directions have ended, or either side is gone.
 pub async fn join(
-    one: impl AsyncRead + AsyncWrite + Unpin,
+    mut one: impl AsyncRead + AsyncWrite + Unpin,
     mut other: impl AsyncRead + AsyncWrite + Unpin,
+) {
+    // How it ends is between the two; both are told by the end itself.
+    let _ = tokio::io::copy_bidirectional(&mut one, &mut other).await;
+}
+
+/// The same, until no byte has moved for `idle`. For the edge, which a caller is connected to: what
+/// lies behind hears of its end.
+pub async fn join_until_idle(
+    one: impl AsyncRead + AsyncWrite + Unpin,
+    other: impl AsyncRead + AsyncWrite + Unpin,
     idle: Duration,
 ) {
     let moved = Cell::new(false);
-    let mut one = Watched { io: one, moved: &moved };
+    let one = Watched { io: one, moved: &moved };
     let watch = async {
         loop {
             tokio::time::sleep(idle).await;
@@ -26,8 +35,7 @@ pub async fn join(
         }
     };
     tokio::select! {
-        // How it ends is between the two; both are told by the end itself.
-        _ = tokio::io::copy_bidirectional(&mut one, &mut other) => {}
+        () = join(one, other) => {}
         () = watch => tracing::debug!("a switched connection was idle for too long"),
     }
 }
@@ -81,7 +89,7 @@ mod tests {
         let (mut near, one) = duplex(64);
         let (other, mut far) = duplex(64);
         let idle = Duration::from_secs(60);
-        let joined = join(one, other, idle);
+        let joined = join_until_idle(one, other, idle);
         let talk = async {
             for _ in 0..5 {
                 tokio::time::sleep(idle * 3 / 4).await;

@@ -11,7 +11,7 @@ use http_body::Body;
 use http_body_util::{Either, Empty, Full};
 use tokio::sync::watch;
 use tunnel_common::config::{Config, Route};
-use tunnel_common::edge::{CallerBody, Limits};
+use tunnel_common::edge::CallerBody;
 use tunnel_common::error::{self, ProxyError};
 use tunnel_common::headers::{self, Address, Downstream};
 use tunnel_common::http1::{Answer, Switched};
@@ -89,8 +89,7 @@ impl Forward {
             (Answer::Switched(head, connection), Some(kept)) => {
                 let (head, _) = encode(head.map(|()| Either::Left(Full::default())));
                 if reply.send_head(&head, false).await.is_ok() {
-                    let idle = Limits::default().stream_idle_timeout;
-                    Box::pin(switch::join(connection, Duplex::new(reply, kept), idle)).await;
+                    Box::pin(switch::join(connection, Duplex::new(reply, kept))).await;
                 }
             }
             // Only a request that offers to switch is answered so, and its way is kept.

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::future::Future;
 use std::pin::pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::activity::{Activity, InFlight, Tracked};
 use super::{CallerBody, Limits};
 use crate::drain::Drain;
 use crate::http1::{Answer, Http1Error, Switched};
@@ -35,25 +37,44 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// (the "rapid reset" of CVE-2023-44487). hyper's own default, said here because it matters.
 const MAX_RESETS: usize = 20;
 
-pub(super) async fn serve<S, F, B, Io>(io: Switched, service: S, limits: &Limits, drain: &Drain)
-where
+/// The body of an answer, or the empty one of a switch.
+type AnswerBody<B> = Either<Tracked<B>, Empty<Bytes>>;
+
+pub(super) async fn serve<S, F, B, Io>(
+    io: Switched,
+    service: S,
+    refuse: impl Fn(&Http1Error) -> Response<B>,
+    limits: &Limits,
+    drain: &Drain,
+) where
     S: Fn(Parts, CallerBody) -> F,
     F: Future<Output = Answer<B, Io>> + 'static,
-    B: Body<Data = Bytes> + 'static,
+    B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
     Io: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let idle = limits.stream_idle_timeout;
+    let activity = Rc::new(Activity::default());
     let service = service_fn(|mut request: Request<Incoming>| {
         let on_upgrade = as_upgrade(&mut request);
+        let in_flight = activity.begin();
         let body = |body| match on_upgrade {
-            None => CallerBody::Http2(body),
+            None => CallerBody::Http2(Tracked::new(body, &in_flight)),
             Some(_) => CallerBody::None,
         };
         let (parts, incoming) = request.into_parts();
-        let answer = service(parts, body(incoming));
+        let answer = match parts.headers.len() > limits.max_fields {
+            true => Err(refuse(&Http1Error::HeadTooLarge)),
+            false => Ok(service(parts, body(incoming))),
+        };
         let drain = drain.clone();
-        async move { finish(answer.await, on_upgrade, idle, &drain) }
+        async move {
+            let answer = match answer {
+                Ok(answer) => answer.await,
+                Err(refusal) => Answer::Response(refusal),
+            };
+            finish(answer, on_upgrade, in_flight, idle, &drain)
+        }
     });
     let connection = http2::Builder::new(drain.clone())
         .timer(TokioTimer::new())
@@ -68,12 +89,18 @@ where
         .auto_date_header(false)
         .serve_connection(TokioIo::new(io), service);
     let mut connection = pin!(connection);
-    let served = tokio::select! {
-        served = connection.as_mut() => served,
-        () = drain.asked() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let served = async {
+        tokio::select! {
+            served = connection.as_mut() => return served,
+            () = drain.asked() => {}
+            () = activity.unused(limits.idle_timeout) => {}
         }
+        connection.as_mut().graceful_shutdown();
+        connection.await
+    };
+    let served = tokio::select! {
+        served = served => served,
+        () = activity.stalled(idle) => return tracing::debug!("an HTTP/2 connection has stalled"),
     };
     if let Err(error) = served {
         tracing::debug!(%error, "a caller's HTTP/2 connection failed");
@@ -100,18 +127,23 @@ fn as_upgrade(request: &mut Request<Incoming>) -> Option<OnUpgrade> {
 fn finish<B, Io>(
     answer: Answer<B, Io>,
     on_upgrade: Option<OnUpgrade>,
+    in_flight: Rc<InFlight>,
     stream_idle_timeout: Duration,
     drain: &Drain,
-) -> Result<Response<Either<B, Empty<Bytes>>>, Http1Error>
+) -> Result<Response<AnswerBody<B>>, Http1Error>
 where
     Io: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     match (answer, on_upgrade) {
-        (Answer::Response(response), _) => Ok(response.map(Either::Left)),
+        (Answer::Response(response), _) => {
+            in_flight.answers();
+            Ok(response.map(|body| Either::Left(Tracked::new(body, &in_flight))))
+        }
         (Answer::Switched(head, io), Some(on_upgrade)) => {
             drain.spawn(async move {
+                let _in_flight = in_flight;
                 if let Ok(upgraded) = on_upgrade.await {
-                    switch::join(TokioIo::new(upgraded), io, stream_idle_timeout).await;
+                    switch::join_until_idle(TokioIo::new(upgraded), io, stream_idle_timeout).await;
                 }
             });
             Ok(switched(head).map(Either::Right))

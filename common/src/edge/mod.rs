@@ -1,5 +1,6 @@
 //! The HTTP edge: accepts callers and serves them, with HTTP/1.1 or HTTP/2 as they begin.
 
+mod activity;
 mod http2;
 mod limits;
 mod listener;
@@ -17,6 +18,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use self::activity::Tracked;
 pub use self::limits::Limits;
 pub use self::listener::{accept, listen};
 pub use self::tls::CallerTls;
@@ -47,7 +49,10 @@ where
         match http1::serve(stream, http1, refuse_http1, limits, drain).await {
             Ok(End::Closed) => {}
             // Boxed, so that a connection that waits for its next request does not hold room for it.
-            Ok(End::Http2(io)) => Box::pin(http2::serve(io, service, limits, drain)).await,
+            Ok(End::Http2(io)) => {
+                let refuse = |error: &_| refuse(&unfit(error, limits));
+                Box::pin(http2::serve(io, service, refuse, limits, drain)).await;
+            }
             // A caller that hangs up or does not speak HTTP; nobody else is affected.
             Err(error) => tracing::debug!(%error, "a caller's connection failed"),
         }
@@ -68,7 +73,7 @@ pub enum CallerBody {
     /// In HTTP/1.1.
     Http1(RequestBody),
     /// In HTTP/2.
-    Http2(Incoming),
+    Http2(Tracked<Incoming>),
     /// There is none.
     None,
 }

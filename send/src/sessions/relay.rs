@@ -7,7 +7,6 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{Response, header};
 use tunnel_common::config::Route;
-use tunnel_common::edge;
 use tunnel_common::error::ProxyError;
 use tunnel_common::headers;
 use tunnel_common::http1::Answer;
@@ -58,8 +57,7 @@ impl Sessions {
                 if let (Ok(head), Some(kept)) = (head, kept)
                     && reply.send_head(&head, false).await.is_ok()
                 {
-                    let idle = edge::Limits::default().stream_idle_timeout;
-                    switch::join(duplex, Duplex::new(reply, kept), idle).await;
+                    switch::join(duplex, Duplex::new(reply, kept)).await;
                 }
             }
             Err(ProxyError::DestinationUnavailable { .. }) => reply.reset(ResetCode::NotBegun),

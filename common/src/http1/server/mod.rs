@@ -123,7 +123,7 @@ where
         Ending::Switched(head, other) => {
             let timeout = connection.limits().stream_idle_timeout;
             connection.send_switch(&head).await?;
-            switch::join(connection.into_switched()?, other, timeout).await;
+            switch::join_until_idle(connection.into_switched()?, other, timeout).await;
             Ok(End::Closed)
         }
     }
