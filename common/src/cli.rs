@@ -123,7 +123,7 @@ where
     F: Future<Output = anyhow::Result<()>>,
 {
     let runtime = LocalRuntime::new().context("cannot start a runtime")?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let stop = CancellationToken::new();
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -143,7 +143,10 @@ where
             result = serve(stop.clone()) => result,
             () = twice => Err(anyhow!("ended by a second signal, with requests in flight")),
         }
-    })
+    });
+    // Without waiting for a name that is being looked up, which takes minutes if no resolver answers.
+    runtime.shutdown_background();
+    result
 }
 
 #[expect(clippy::print_stderr, reason = "the log may not be running")]
