@@ -2,7 +2,7 @@
 //! prefer a tunnel to another cluster's.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use tunnel_common::tunnel::HostPort;
 use crate::sessions::Sessions;
 use crate::upstream::Upstreams;
 
-/// How often each target is probed.
+/// How often each target is probed, unless the probe before has not ended.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long a probe may take.
@@ -44,6 +44,8 @@ pub struct Probes {
     unwell: Gauge,
     drain: Drain,
     places: Semaphore,
+    /// What is being probed, or waits for a place.
+    probing: RefCell<BTreeSet<Condition>>,
     /// Failures in a row.
     failures: RefCell<BTreeMap<Condition, u32>>,
 }
@@ -57,8 +59,9 @@ impl Probes {
         unwell: Gauge,
         drain: Drain,
     ) -> Rc<Self> {
-        let (places, failures) = (Semaphore::new(AT_ONCE), RefCell::default());
-        Rc::new(Self { config, upstreams, sessions, unwell, drain, places, failures })
+        let places = Semaphore::new(AT_ONCE);
+        let (probing, failures) = (RefCell::default(), RefCell::default());
+        Rc::new(Self { config, upstreams, sessions, unwell, drain, places, probing, failures })
     }
 
     /// Runs until the drain is asked.
@@ -67,8 +70,10 @@ impl Probes {
             let config = Arc::clone(&self.config.borrow());
             self.forget_unmapped(&config);
             for route in config.routes() {
-                if let Some(health) = route.health.clone() {
-                    self.drain.spawn(Rc::clone(&self).probe(Arc::clone(route), health));
+                if let Some(health) = route.health.clone()
+                    && self.probing.borrow_mut().insert(route.condition.clone())
+                {
+                    self.drain.spawn_until_asked(Rc::clone(&self).probe(Arc::clone(route), health));
                 }
             }
             tokio::select! {
@@ -110,6 +115,7 @@ impl Probes {
             }
         }
         drop(failures);
+        self.probing.borrow_mut().remove(&route.condition);
         self.tell(&before);
     }
 
