@@ -28,9 +28,9 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(30);
 /// How many requests may be under way at a time: an API server bounds them per client, too.
 const PARALLEL: usize = 8;
-/// How many times the ports that the API server refuses are left out to save the others; it tells
-/// of one at a time.
-const ROUNDS: usize = 16;
+
+/// Why writing has stopped.
+const LOST: &str = "the Lease was lost";
 
 /// Makes the Services as the config says.
 pub(super) struct Writer {
@@ -130,9 +130,9 @@ impl Writer {
         let config = Arc::clone(&self.config.borrow_and_update());
         let owner = self.kubernetes.object.borrow_and_update().clone();
         let (mut refused, mut failures) = (BTreeMap::new(), Vec::new());
-        let mut plan = Plan::default();
-        for _ in 0..ROUNDS {
-            plan = Situation {
+        // The API server tells of one port at a time that it refuses: it is left out to save the others.
+        let plan = loop {
+            let plan = Situation {
                 config: &config,
                 services: self.services.objects(),
                 name: &self.name,
@@ -140,18 +140,23 @@ impl Writer {
                 refused: &refused,
             }
             .plan();
-            let Some(body) = plan.own.clone() else { break };
+            let Some(body) = plan.own.clone() else { break plan };
+            if !self.held.is_held() {
+                failures.push(LOST.to_owned());
+                break plan;
+            }
             let Err(error) = self.request(Write::Apply { name: self.name.clone(), body }).await
             else {
-                break;
+                break plan;
             };
             let blamed = blamed(&error, &config);
+            // So there are at most as many rounds as mappings.
             if blamed.keys().all(|port| refused.contains_key(port)) {
                 failures.push(error.to_string());
-                break;
+                break plan;
             }
             refused.extend(blamed);
-        }
+        };
         let Plan { others, mut problems, ports, services, .. } = plan;
         failures.extend(self.requests(others).await);
         problems.extend(failures);
@@ -166,7 +171,7 @@ impl Writer {
                 failures.extend(running.join_next().await.and_then(failure));
             }
             if !self.held.is_held() {
-                failures.push("the Lease was lost".to_owned());
+                failures.push(LOST.to_owned());
                 break;
             }
             running.spawn(self.request(write));

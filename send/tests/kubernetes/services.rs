@@ -74,9 +74,12 @@ fn node_ports_are_those_of_the_config(cluster: &mut Cluster) {
         let ports = ports(cluster, "tunnel-send");
         (ports.get("m-8050")?.node_port == Some(free.into())).then_some(())
     });
-    // One that the cluster does not give keeps no other mapping out.
+    // Those that the cluster does not give keep no other mapping out.
     let other = json!({ "port": 8051, "remoteIP": "http://a" });
-    cluster.edit_config(&json!({ "data": [node_port(80), other] }));
+    let refused = (0..20)
+        .map(|n| json!({ "port": 8052 + n, "remoteIP": "http://a", "nodePort": 81 + n }))
+        .chain([node_port(80), other.clone()]);
+    cluster.edit_config(&json!({ "data": refused.collect::<Vec<_>>() }));
     until_ports(cluster, "tunnel-send", &["m-8051", "tunnel"]);
     let page = send.until_noted("port 8050: ");
     assert!(page.contains("nodePort") && page.contains("range"), "{page}");

@@ -133,6 +133,8 @@ fn validate_ports(ports: Option<&Vec<Value>>, causes: &mut Vec<(String, String)>
         };
         let message = format!("Invalid value: {node_port}: {message}");
         causes.push((format!("spec.ports[{index}].nodePort"), message));
+        // Ports are allocated one after the other, and the first failure is told.
+        return;
     }
 }
 
