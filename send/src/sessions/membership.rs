@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use tunnel_common::tunnel::{Hello, Incoming, Notice, ResetCode, Session, TunnelError};
+use tunnel_common::tunnel::{Hello, Incoming, Notice, ResetCode, Session, Side, TunnelError};
 
 use super::Sessions;
 use super::member::{Member, admit, displace, is_sibling};
 
 impl Sessions {
     /// Keeps the session's place in the set up to date, and serves what a sibling sends, until the
-    /// session ends.
-    pub(super) async fn follow(self: Rc<Self>, session: Session) {
+    /// session ends. It was dialled by the other end if `side` is that of send.
+    pub(super) async fn follow(self: Rc<Self>, session: Session, side: Side) {
         let mut seen = 0;
         loop {
             tokio::select! {
@@ -26,7 +26,7 @@ impl Sessions {
                 return;
             }
             if let Some(hello) = session.hello() {
-                self.update(&session, hello);
+                self.update(&session, side, hello);
             }
         }
     }
@@ -52,7 +52,7 @@ impl Sessions {
         }
     }
 
-    fn update(&self, session: &Session, hello: Hello) {
+    fn update(&self, session: &Session, side: Side, hello: Hello) {
         let mut members = self.members.borrow_mut();
         let member = Member::new(session.clone(), hello);
         match members.iter_mut().find(|known| known.session == *session) {
@@ -64,7 +64,10 @@ impl Sessions {
                     session.close(&reason);
                     return;
                 }
-                displace(&mut members, member.hello());
+                // Only who dials numbers its sessions.
+                if side == Side::Send {
+                    displace(&mut members, member.hello());
+                }
                 members.push(member);
             }
         }
@@ -106,10 +109,12 @@ impl Sessions {
         let (siblings, tunnels): (Vec<_>, Vec<_>) = members.iter().partition(|m| m.is_sibling());
         self.metrics.sessions.set(tunnels.len() as i64);
         let siblings: BTreeSet<_> = siblings.iter().map(|m| m.hello().instance.clone()).collect();
-        let clusters: BTreeSet<_> = tunnels.iter().map(|m| m.cluster().to_owned()).collect();
+        let names = tunnels.iter().map(|m| m.cluster().to_owned());
+        self.clusters.send_replace(names.filter(|name| !name.is_empty()).collect());
+        // What a sibling may send goes through tunnels that still take requests.
+        let open = tunnels.iter().filter(|m| m.session.is_open());
+        let clusters: BTreeSet<_> = open.map(|m| m.cluster().to_owned()).collect();
         drop(members);
-        self.clusters
-            .send_replace(clusters.iter().filter(|name| !name.is_empty()).cloned().collect());
         self.metrics.siblings.set(siblings.len() as i64);
         let notice = Notice {
             siblings: Some(siblings.into_iter().collect()),
@@ -123,6 +128,6 @@ impl Sessions {
             drop(hello);
             self.tell(&notice);
         }
-        self.changed.notify_waiters();
+        self.has_changed();
     }
 }

@@ -3,10 +3,11 @@
 mod drift;
 mod member;
 mod membership;
+mod refusals;
 mod relay;
 mod siblings;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::rc::Rc;
@@ -26,7 +27,8 @@ use tunnel_common::http1::Answer;
 use tunnel_common::tunnel::{Duplex, Hello, Limits, Notice, Peer, RecvHalf, Session, Side};
 
 pub use self::member::Reach;
-use self::member::{Member, Rank};
+use self::member::{Member, Rank, is_sibling};
+use self::refusals::Refusals;
 pub use self::siblings::{Siblings, look_up, with_port};
 use crate::exchange::{self, Outgoing};
 use crate::metrics::Metrics;
@@ -39,6 +41,8 @@ pub struct Sessions {
     members: RefCell<Vec<Member>>,
     /// Told whenever a member comes, goes or changes.
     changed: Notify,
+    /// Counts these changes.
+    changes: Cell<u64>,
     limits: Limits,
     hello: RefCell<Hello>,
     connect_wait: Duration,
@@ -66,6 +70,7 @@ impl Sessions {
         Self {
             members: RefCell::default(),
             changed: Notify::new(),
+            changes: Cell::default(),
             limits,
             hello: RefCell::new(hello),
             connect_wait,
@@ -84,19 +89,18 @@ impl Sessions {
     {
         let hello = self.hello.borrow().clone();
         let session = self.start(io, peer, Side::Send, hello);
-        self.drain.spawn(Rc::clone(self).follow(session));
+        self.drain.spawn(Rc::clone(self).follow(session, Side::Send));
     }
 
-    /// The same with a sibling that this end has dialled, until that ends. Returns whether it was
-    /// this process itself.
-    pub(crate) async fn serve_sibling<Io>(self: &Rc<Self>, io: Io, peer: Peer) -> bool
+    /// The same with a sibling that this end has dialled, until that ends. `number` is not 0, and no
+    /// other session's that is dialled. Returns whether it was this process itself.
+    pub(crate) async fn serve_sibling<Io>(self: &Rc<Self>, io: Io, peer: Peer, number: u32) -> bool
     where
         Io: AsyncRead + AsyncWrite + Unpin + 'static,
     {
-        // Another number than that of the session which the sibling dials.
-        let hello = Hello { connection: 1, ..self.hello.borrow().clone() };
+        let hello = Hello { connection: number, ..self.hello.borrow().clone() };
         let session = self.start(io, peer, Side::Receive, hello);
-        Rc::clone(self).follow(session.clone()).await;
+        Rc::clone(self).follow(session.clone(), Side::Receive).await;
         let instance = session.hello().map(|hello| hello.instance);
         instance.as_ref() == Some(&self.hello.borrow().instance)
     }
@@ -142,6 +146,11 @@ impl Sessions {
         self.config.replace(Arc::clone(config));
         let notice = self.hello.borrow_mut().set_config(config);
         self.tell(&notice);
+        self.has_changed();
+    }
+
+    fn has_changed(&self) {
+        self.changes.update(|changes| changes + 1);
         self.changed.notify_waiters();
     }
 
@@ -175,23 +184,34 @@ impl Sessions {
         let wait = if reach == Reach::All { self.connect_wait } else { Duration::ZERO };
         // Of all tries, from the first that finds no session.
         let mut deadline = None;
-        for _ in 0..MAX_TRIES {
-            let session = match self.best(&request.route, reach) {
+        let mut deadline = || *deadline.get_or_insert_with(|| Instant::now() + wait);
+        let mut refusals = Refusals::default();
+        let (mut tries, mut was_sent) = (0, false);
+        while tries < MAX_TRIES {
+            let session = match self.best(&request.route, reach, &refusals) {
                 Some(session) => session,
-                None => {
-                    let deadline = *deadline.get_or_insert_with(|| Instant::now() + wait);
-                    Box::pin(self.wait(&request.route, reach, deadline)).await?
-                }
+                None => Box::pin(self.wait(&request.route, reach, &refusals, deadline())).await?,
             };
+            let changes = self.changes.get();
             let end = request.upload.is_empty() && !request.upgrade;
             // Nothing was sent: the session ended while the request waited for its turn.
-            let Ok((send, recv)) = session.open(&request.head, end).await else { continue };
+            let Ok((send, recv)) = session.open(&request.head, end).await else {
+                tries += 1;
+                continue;
+            };
+            if std::mem::replace(&mut was_sent, true) {
+                self.metrics.replayed.inc();
+            }
             match request.exchange(send, recv, inform, &self.drain).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) if request.may_repeat(&error) => {
-                    self.metrics.replayed.inc();
+                Err(error) if !request.may_repeat(&error) => return Err(exchange::failure(&error)),
+                Err(error) if error.is_not_begun() && is_sibling(session.peer()) => {
+                    if Instant::now() >= deadline() {
+                        return Err(self.unavailable());
+                    }
+                    refusals.add(session, changes);
                 }
-                Err(error) => return Err(exchange::failure(&error)),
+                Err(_) => tries += 1,
             }
         }
         Err(ProxyError::ConnectionTerminated("every tunnel that was tried"))
@@ -202,21 +222,26 @@ impl Sessions {
         &self,
         route: &Route,
         reach: Reach,
+        refusals: &Refusals,
         deadline: Instant,
     ) -> Result<Session, ProxyError> {
         loop {
             let changed = self.changed.notified();
-            if let Some(session) = self.best(route, reach) {
+            if let Some(session) = self.best(route, reach, refusals) {
                 return Ok(session);
             }
             if tokio::time::timeout_at(deadline, changed).await.is_err() {
-                return Err(ProxyError::DestinationUnavailable { waited: self.connect_wait });
+                return Err(self.unavailable());
             }
         }
     }
 
-    /// The session that suits the route best.
-    fn best(&self, route: &Route, reach: Reach) -> Option<Session> {
+    fn unavailable(&self) -> ProxyError {
+        ProxyError::DestinationUnavailable { waited: self.connect_wait }
+    }
+
+    /// The session that suits the route best, but for what has refused it since the last change.
+    fn best(&self, route: &Route, reach: Reach, refusals: &Refusals) -> Option<Session> {
         let members = self.members.borrow();
         let mut best: Option<(Rank, &Session)> = None;
         for member in members.iter() {
@@ -225,6 +250,9 @@ impl Sessions {
                 continue;
             }
             let Some(rank) = member.rank(route, reach) else { continue };
+            if refusals.has(&member.session, self.changes.get()) {
+                continue;
+            }
             if best.is_none_or(|(least, _)| rank < least) {
                 best = Some((rank, &member.session));
             }

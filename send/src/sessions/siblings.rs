@@ -44,11 +44,13 @@ impl Siblings {
     /// Runs until the drain is asked.
     pub async fn run(self: Rc<Self>) {
         let mut addresses = self.addresses.clone();
+        let mut number = 0;
         loop {
             let found = addresses.borrow_and_update().clone();
             for address in found {
                 if self.kept.borrow_mut().insert(address) {
-                    self.drain.spawn(Rc::clone(&self).keep(address));
+                    number += 1;
+                    self.drain.spawn(Rc::clone(&self).keep(address, number));
                 }
             }
             tokio::select! {
@@ -58,8 +60,9 @@ impl Siblings {
         }
     }
 
-    /// Keeps a session to the sibling at `address` up, as long as there is one.
-    async fn keep(self: Rc<Self>, address: SocketAddr) {
+    /// Keeps a session to the sibling at `address` up, as long as there is one. A sibling that has two
+    /// addresses gets two sessions, which their `number` tells apart.
+    async fn keep(self: Rc<Self>, address: SocketAddr, number: u32) {
         let mut retry = Retry::new(format!("dialling the sibling {address}"));
         let connector = match GrpcConnector::to_sibling(address, &self.keys, &self.drain) {
             Ok(connector) => connector,
@@ -74,7 +77,7 @@ impl Siblings {
                 Ok((io, peer)) => {
                     retry.worked();
                     let begun = Instant::now();
-                    let is_self = self.sessions.serve_sibling(io, peer).await;
+                    let is_self = self.sessions.serve_sibling(io, peer, number).await;
                     if is_self {
                         // Kept in `kept`, so that it is not dialled again.
                         return;

@@ -121,20 +121,31 @@ impl Clusters {
 
     /// Starts a `tunnel-receive` of cluster b and waits until it has a tunnel.
     pub fn receive(&self, number: usize, flags: &[&str]) -> End<'_> {
-        self.start_receive("receive", number, flags)
+        self.ready_receive("receive", number, flags)
     }
 
     /// The same of cluster b or c.
     pub fn receive_of(&self, cluster: &str, number: usize) -> End<'_> {
-        self.start_receive(if cluster == "b" { "receive" } else { "receive-c" }, number, &[])
+        self.ready_receive(if cluster == "b" { "receive" } else { "receive-c" }, number, &[])
     }
 
-    fn start_receive(&self, keys: &str, number: usize, flags: &[&str]) -> End<'_> {
-        let mut inner = command("tunnel-receive");
+    fn ready_receive(&self, keys: &str, number: usize, flags: &[&str]) -> End<'_> {
         let url = match self.tunnel {
             Tunnel::Grpc => format!("grpc://{WIRE}"),
             Tunnel::Ssh => format!("ssh://tunnel@{WIRE}"),
         };
+        let end = self.start_receive(&url, keys, number, flags);
+        end.until_page("tunnel-receive", "/readyz", |page| page.status == 200);
+        end
+    }
+
+    /// Starts a `tunnel-receive` of cluster b that dials `url`.
+    pub fn receive_to(&self, url: &str) -> End<'_> {
+        self.start_receive(url, "receive", 0, &[])
+    }
+
+    fn start_receive(&self, url: &str, keys: &str, number: usize, flags: &[&str]) -> End<'_> {
+        let mut inner = command("tunnel-receive");
         let admin: SocketAddr = format!("127.0.0.1:{}", 9100 + number).parse().unwrap();
         inner
             .arg(format!("--config={}", self.config().display()))
@@ -142,9 +153,7 @@ impl Clusters {
             .arg(format!("--tunnel={url}"))
             .arg(format!("--admin={admin}"))
             .args(flags);
-        let end = End { process: Process::start(self.b.command(&inner)), network: &self.b, admin };
-        end.until_page("tunnel-receive", "/readyz", |page| page.status == 200);
-        end
+        End { process: Process::start(self.b.command(&inner)), network: &self.b, admin }
     }
 }
 

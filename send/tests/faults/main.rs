@@ -24,6 +24,7 @@ mod harness {
 
 mod choice;
 mod clusters;
+mod endings;
 mod exhaustion;
 mod load;
 mod losses;

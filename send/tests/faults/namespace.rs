@@ -53,11 +53,22 @@ impl Namespace {
     /// Says which addresses `host` has, for processes that are started from now on, and for those
     /// that run.
     pub fn set_host(&self, host: &str, addresses: &[String]) {
+        let lines: String = addresses.iter().map(|address| format!("{address} {host}\n")).collect();
+        self.write("hosts", &lines);
+    }
+
+    /// Says who is to be asked for names, for processes that are started from now on. It may take its
+    /// time.
+    pub fn set_resolver(&self, address: &str) {
+        self.write("resolv.conf", &format!("nameserver {address}\noptions timeout:30\n"));
+    }
+
+    /// What processes inside find in `/etc`.
+    fn write(&self, file: &str, text: &str) {
         let folder = PathBuf::from("/etc/netns").join(&self.name);
         std::fs::create_dir_all(&folder).unwrap();
-        let lines: String = addresses.iter().map(|address| format!("{address} {host}\n")).collect();
         // Written in place: a process sees the file itself and not its name.
-        std::fs::write(folder.join("hosts"), lines).unwrap();
+        std::fs::write(folder.join(file), text).unwrap();
     }
 
     /// The same command, to be run inside.

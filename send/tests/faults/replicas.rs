@@ -1,9 +1,12 @@
 //! Several replicas of both ends behind one address.
 
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::clusters::{Clusters, Tunnel, mapping_address, tunnel_address};
+use crate::harness::caller::get;
+use crate::harness::wait::until;
 use crate::load::Load;
 
 /// How long it may take until each receive has a tunnel to each send.
@@ -72,4 +75,51 @@ fn a_replica_without_a_tunnel_uses_a_siblings() {
     std::thread::park_timeout(Duration::from_secs(1));
     waiting.end().assert_all_answered();
     assert!(first.metric("isthmus_requests_relayed_total") > relayed);
+}
+
+/// As in a cluster whose pods have an address of each family.
+#[test]
+fn a_sibling_may_have_two_addresses() {
+    let clusters = Clusters::new(Tunnel::Grpc, 1);
+    clusters.set_siblings(&[0, 1, 2]);
+    let siblings = "--siblings=siblings:9000";
+    let also = format!("--tunnel=grpc://{}", tunnel_address(Tunnel::Grpc, 2));
+    let first = clusters.send(0, &[siblings, &also]);
+    let _second = clusters.send(1, &[siblings]);
+    let _receive = clusters.receive(0, &[]);
+    first.until_metric("isthmus_sessions", 1.0);
+    let load = Load::start(&clusters.a, mapping_address(1));
+    std::thread::park_timeout(Duration::from_secs(2));
+    load.end().assert_all_answered();
+}
+
+/// The second replica's tunnel ends at once, the first's when what it carries does.
+#[test]
+fn a_request_waits_though_a_sibling_has_a_tunnel_that_drains() {
+    let clusters = Clusters::new(Tunnel::Grpc, 2);
+    let target = clusters.b.run(|| TcpListener::bind("10.77.2.1:8081").unwrap());
+    target.set_nonblocking(true).unwrap();
+    let request = || until("a request", || Some(target.accept().ok()?.0));
+    clusters.map_to("10.77.2.1:8081", &[("8050", r#""name": "mapped""#)]);
+    clusters.set_siblings(&[0, 1]);
+    let flags = ["--siblings=siblings:9000"];
+    let (first, second) = (clusters.send(0, &flags), clusters.send(1, &flags));
+    let leaving = clusters.receive(0, &[]);
+    [&first, &second].iter().for_each(|send| send.until_metric("isthmus_sessions", 1.0));
+    let held = clusters.a.spawn(|| get(mapping_address(0), "/"));
+    let mut carried = request();
+    leaving.process.signal("TERM");
+    second.until_metric("isthmus_sessions", 0.0);
+
+    let waiting = clusters.a.spawn(|| get(mapping_address(1), "/"));
+    second.until_metric("isthmus_requests_in_flight", 1.0);
+    let _new = clusters.receive(1, &[]);
+    let answer = |stream: &mut TcpStream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+    };
+    answer(&mut request());
+    assert_eq!(waiting.join().unwrap().status, 200);
+    answer(&mut carried);
+    assert_eq!(held.join().unwrap().status, 200);
+    leaving.assert_ends();
 }
