@@ -17,7 +17,7 @@ use tunnel_common::config::Config;
 use tunnel_common::drain::Drain;
 use tunnel_common::kubernetes;
 use tunnel_common::process::{self, Process};
-use tunnel_common::ready::Gate;
+use tunnel_common::ready::Ready;
 use tunnel_common::telemetry::Telemetry;
 use tunnel_common::tunnel::ssh::Terms;
 use tunnel_common::tunnel::{Acceptor, Hello, HostPort, TunnelScheme, TunnelUrl};
@@ -34,6 +34,9 @@ use crate::tunnel::ssh::SshAcceptor;
 
 /// How often a mapping's port that could not be opened is tried again.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// What `/readyz` calls the mappings' ports.
+const LISTENERS: &str = "listeners";
 
 /// How long the tunnels' goodbyes may take, and handing over the Services.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -191,13 +194,12 @@ impl App {
         for address in tunnels {
             tracing::info!(%address, "waiting for tunnels");
         }
-        let gate = process.ready.gate("listeners");
-        gate.open();
         process.start.open();
         let keeping =
             self.services.and_then(|options| Keeping::start(options, &process, &sessions));
         peers.spawn_until_asked(Rc::clone(&sessions).watch_drift(process.ready.clone()));
-        let follow = follow(listeners, process.config.clone(), Rc::clone(&sessions), gate);
+        let (config, ready) = (process.config.clone(), process.ready.clone());
+        let follow = follow(listeners, config, Rc::clone(&sessions), ready);
         let leave = async {
             stop.await;
             process.ready.drain();
@@ -296,12 +298,13 @@ fn services(args: &ServeArgs) -> anyhow::Result<Option<services::Options>> {
     Ok(Some(services::Options { name, services, hosts }))
 }
 
-/// Applies each new config, and tries again what failed.
+/// Applies each new config, and tries again what failed. That is only noted in `ready`: the other
+/// mappings are served, and all replicas have the same config.
 async fn follow(
     mut listeners: Listeners,
     mut config: watch::Receiver<Arc<Config>>,
     sessions: Rc<Sessions>,
-    gate: Gate,
+    ready: Ready,
 ) {
     let mut failed = false;
     loop {
@@ -314,14 +317,14 @@ async fn follow(
         match listeners.apply(&snapshot) {
             Ok(()) => {
                 failed = false;
-                gate.open();
+                ready.clear_note(LISTENERS);
             }
             Err(errors) => {
                 let errors = join(&errors);
                 if !std::mem::replace(&mut failed, true) {
                     tracing::error!(errors, "some mappings are not open; trying on");
                 }
-                gate.close(errors);
+                ready.note(LISTENERS, errors);
             }
         }
         sessions.announce(&snapshot);
