@@ -97,6 +97,29 @@ impl Answers {
     }
 }
 
+/// Counts what is dropped before it has [ended](Self::ended), as when a drain is forced.
+pub struct Unfinished<'a>(Option<&'a Counter>);
+
+impl<'a> Unfinished<'a> {
+    /// For something that begins now.
+    pub fn new(cut: &'a Counter) -> Self {
+        Self(Some(cut))
+    }
+
+    /// It has come to its end, whichever.
+    pub fn ended(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        self.0.inspect(|cut| {
+            cut.inc();
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -140,9 +140,9 @@ impl App {
             () = stop => {}
         }
         process.ready.drain();
-        let cut = peers.finish(grace).await;
+        peers.finish(grace).await;
+        let cut = metrics.cut.get();
         if cut > 0 {
-            metrics.cut.inc_by(cut as u64);
             tracing::warn!(requests = cut, "not all requests were served to the end in time");
         }
         targets.finish(TARGETS_END).await;
@@ -151,8 +151,8 @@ impl App {
     }
 
     fn open_entrance(&mut self, address: SocketAddr, forward: Rc<Forward>) -> anyhow::Result<()> {
-        let sessions = Rc::clone(&self.sessions);
-        let entrance = Entrance::bind(address, forward, sessions, self.peers.clone())
+        let (sessions, cut) = (Rc::clone(&self.sessions), self.metrics.cut.clone());
+        let entrance = Entrance::bind(address, forward, sessions, cut, self.peers.clone())
             .with_context(|| format!("--listen: cannot listen on {address}"))?;
         self.entrance = entrance.local_addr().ok();
         self.peers.spawn(entrance.serve());

@@ -6,12 +6,14 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tunnel_common::drain::Drain;
 use tunnel_common::edge::{self, Limits};
 use tunnel_common::headers::Address;
 use tunnel_common::http1::Stream;
+use tunnel_common::metrics::Unfinished;
 use tunnel_common::tunnel::Peer;
 
 use crate::forward::Forward;
@@ -25,6 +27,8 @@ pub struct Entrance {
     listener: TcpListener,
     forward: Rc<Forward>,
     sessions: Rc<Sessions>,
+    /// Counts the connections that were broken off.
+    cut: Counter,
     drain: Drain,
 }
 
@@ -35,10 +39,11 @@ impl Entrance {
         address: SocketAddr,
         forward: Rc<Forward>,
         sessions: Rc<Sessions>,
+        cut: Counter,
         drain: Drain,
     ) -> io::Result<Self> {
         let listener = edge::listen(address)?;
-        Ok(Self { listener, forward, sessions, drain })
+        Ok(Self { listener, forward, sessions, cut, drain })
     }
 
     /// Where it listens.
@@ -55,9 +60,14 @@ impl Entrance {
                 accepted = edge::accept(&self.listener, "entrance") => accepted,
             };
             let (forward, sessions) = (Rc::clone(&self.forward), Rc::clone(&self.sessions));
-            let drain = self.drain.clone();
+            let (cut, drain) = (self.cut.clone(), self.drain.clone());
             self.drain.spawn(async move {
-                match timeout(FIRST_BYTE, is_tunnel(&stream)).await {
+                let first = tokio::select! {
+                    biased;
+                    first = timeout(FIRST_BYTE, is_tunnel(&stream)) => first,
+                    () = drain.asked() => return,
+                };
+                match first {
                     Ok(Ok(true)) => {
                         let peer = Peer { address: peer.to_string(), names: Vec::new() };
                         let number = sessions.free_number();
@@ -72,7 +82,9 @@ impl Entrance {
                             |head, body| Rc::clone(&forward).call(Rc::clone(&peer), head, body);
                         let refuse = |error: &_| forward.refuse(error, false);
                         let (stream, limits) = (Stream::Plain(stream), Limits::default());
+                        let unfinished = Unfinished::new(&cut);
                         edge::serve(stream, call, refuse, &limits, &drain).await;
+                        unfinished.ended();
                     }
                     _ => tracing::debug!(%peer, "a connection said nothing"),
                 }

@@ -19,7 +19,7 @@ pub struct Metrics {
     pub dials_failed: Counter,
     /// Mappings whose target does not answer its probes now.
     pub unwell: Gauge,
-    /// Tunnels and requests that the end of this process broke off.
+    /// Requests, and connections of the plain entrance, that the end of this process broke off.
     pub cut: Counter,
     requests: Family<RequestLabels, Counter>,
     answers: Answers,

@@ -45,7 +45,7 @@ impl Sessions {
         drain: Drain,
     ) -> Self {
         Self {
-            workers: Workers::new(forward, &drain),
+            workers: Workers::new(forward, metrics.cut.clone(), &drain),
             limits,
             hello: RefCell::new(hello),
             started: RefCell::default(),

@@ -6,8 +6,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use tokio::time::timeout;
 use tunnel_common::drain::Drain;
+use tunnel_common::metrics::Unfinished;
 use tunnel_common::tunnel::Incoming;
 
 use crate::forward::Forward;
@@ -21,6 +23,8 @@ const SWEEP: Duration = Duration::from_secs(2);
 /// Serves requests, each in a task of its own while it lasts.
 pub(crate) struct Workers {
     forward: Rc<Forward>,
+    /// Counts the requests that were broken off.
+    cut: Counter,
     drain: Drain,
     /// Where those wait that have nothing to do; the last of them is the next to be woken.
     idle: RefCell<Vec<Rc<Desk>>>,
@@ -29,9 +33,10 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    pub(crate) fn new(forward: Rc<Forward>, drain: &Drain) -> Rc<Self> {
+    pub(crate) fn new(forward: Rc<Forward>, cut: Counter, drain: &Drain) -> Rc<Self> {
         let workers = Rc::new(Self {
             forward,
+            cut,
             drain: drain.clone(),
             idle: RefCell::default(),
             unneeded: Cell::default(),
@@ -70,7 +75,9 @@ impl Workers {
         loop {
             {
                 let Incoming { mut head, body, reply } = request;
+                let unfinished = Unfinished::new(&self.cut);
                 self.forward.serve(&mut head, body, reply).await;
+                unfinished.ended();
             }
             if self.drain.is_asked() || self.idle.borrow().len() >= MAX_IDLE {
                 return;

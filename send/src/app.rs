@@ -212,9 +212,10 @@ impl App {
             () = follow => {}
             () = leave => {}
         }
-        let cut = callers.finish(grace - delay).await;
+        let cut_before = metrics.cut.get();
+        callers.finish(grace - delay).await;
+        let cut = metrics.cut.get() - cut_before;
         if cut > 0 {
-            metrics.cut.inc_by(cut as u64);
             tracing::warn!(connections = cut, "not all callers were served to the end in time");
         }
         sessions.close();

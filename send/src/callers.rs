@@ -5,23 +5,22 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tunnel_common::drain::Drain;
 use tunnel_common::edge::{self, Limits};
 use tunnel_common::headers::Address;
 use tunnel_common::http1::Stream;
+use tunnel_common::metrics::Unfinished;
 
-use crate::forward::{Forward, Mapping, ReplyBody};
-use crate::metrics::Counted;
+use crate::forward::{Caller, Forward, Mapping, ReplyBody};
+use crate::metrics::{Counted, Metrics};
 
 /// Serves whoever connects to a mapping's port.
 pub(crate) struct Callers {
     mapping: Rc<Mapping>,
     forward: Rc<Forward>,
-    /// Counts the connections.
-    open: Gauge,
+    metrics: Metrics,
     limits: Limits,
     /// Places for connections.
     places: Arc<Semaphore>,
@@ -32,12 +31,12 @@ impl Callers {
     pub(crate) fn new(
         mapping: Rc<Mapping>,
         forward: Rc<Forward>,
-        open: Gauge,
+        metrics: Metrics,
         limits: Limits,
         drain: Drain,
     ) -> Self {
         let places = Arc::new(Semaphore::new(limits.max_connections));
-        Self { mapping, forward, open, limits, places, drain }
+        Self { mapping, forward, metrics, limits, places, drain }
     }
 
     /// Accepts until the drain is asked; beyond the limit callers wait in the system's queue.
@@ -53,34 +52,36 @@ impl Callers {
                 () = &mut asked => return,
                 next = next() => next,
             };
-            let held = (Counted::new(&self.open), place);
+            let held = (Counted::new(&self.metrics.connections), place);
             self.drain.spawn(Rc::clone(&self).connection(stream, peer, held));
         }
     }
 
     /// Serves a connection, and keeps `held` for as long.
-    fn connection(
+    async fn connection(
         self: Rc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
         held: impl Sized + 'static,
-    ) -> impl Future<Output = ()> + 'static {
-        let address = Address::from(peer.ip());
-        async move {
-            let Self { mapping, forward, limits, drain, .. } = &*self;
-            let tls = mapping.tls.borrow().clone();
-            let stream = match tls {
-                None => Stream::Plain(stream),
-                Some(tls) => match Box::pin(tls.accept(stream, limits.head_timeout)).await {
-                    Ok(stream) => stream,
-                    Err(error) => return tracing::debug!(%peer, %error, "no TLS with a caller"),
-                },
-            };
-            let call =
-                |head, body| Rc::clone(forward).call(Rc::clone(mapping), &address, head, body);
-            let refuse = |error: &_| mapping.refuse(error, false).map(ReplyBody::from);
-            edge::serve(stream, call, refuse, limits, drain).await;
-            drop(held);
-        }
+    ) {
+        let Self { mapping, forward, metrics, limits, drain, .. } = &*self;
+        let unfinished = Unfinished::new(&metrics.cut);
+        let tls = mapping.tls.borrow().clone();
+        let caller = Caller { address: Address::from(peer.ip()), tls: tls.is_some() };
+        let stream = match tls {
+            None => Stream::Plain(stream),
+            Some(tls) => match Box::pin(tls.accept(stream, limits.head_timeout)).await {
+                Ok(stream) => stream,
+                Err(error) => {
+                    tracing::debug!(%peer, %error, "no TLS with a caller");
+                    return unfinished.ended();
+                }
+            },
+        };
+        let call = |head, body| Rc::clone(forward).call(Rc::clone(mapping), &caller, head, body);
+        let refuse = |error: &_| mapping.refuse(error, false).map(ReplyBody::from);
+        edge::serve(stream, call, refuse, limits, drain).await;
+        unfinished.ended();
+        drop(held);
     }
 }

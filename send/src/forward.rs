@@ -45,6 +45,14 @@ pub struct Mapping {
     pub metrics: MappingMetrics,
 }
 
+/// Who is at the other end of a connection.
+pub struct Caller {
+    /// Where it is.
+    pub address: Address,
+    /// Whether the connection is TLS.
+    pub tls: bool,
+}
+
 impl Forward {
     /// Counts requests as `in_flight`, and sheds those beyond `max_requests`.
     pub fn new(sessions: Rc<Sessions>, in_flight: Gauge, max_requests: usize) -> Self {
@@ -52,20 +60,20 @@ impl Forward {
         Self { sessions, in_flight, request_ids: RequestIds::new(), max_requests }
     }
 
-    /// Answers a request that `peer` has sent to the mapping's port.
+    /// Answers a request that `caller` has sent to the mapping's port.
     ///
     /// The head is dealt with at once: the future then has no room for it.
     pub fn call(
         self: Rc<Self>,
         mapping: Rc<Mapping>,
-        peer: &Address,
+        caller: &Caller,
         mut head: Parts,
         body: CallerBody,
     ) -> impl Future<Output = Answer<ReplyBody, Duplex>> + 'static {
         let in_flight = Counted::new(&self.in_flight);
         let json = error::wants_json(&head.headers);
         let informer = body.informer();
-        let mut request = self.prepare(&mapping, peer, &mut head, body);
+        let mut request = self.prepare(&mapping, caller, &mut head, body);
         async move {
             let answer = match request {
                 Ok(ref mut request) => self.forward(request, informer.as_ref()).await,
@@ -87,7 +95,7 @@ impl Forward {
     fn prepare(
         &self,
         mapping: &Mapping,
-        peer: &Address,
+        caller: &Caller,
         parts: &mut Parts,
         body: CallerBody,
     ) -> Result<Outgoing<CallerBody>, ProxyError> {
@@ -96,8 +104,8 @@ impl Forward {
         }
         let route = Arc::clone(&mapping.route.borrow());
         let downstream = Downstream {
-            peer,
-            tls: route.downstream.tls.is_some(),
+            peer: &caller.address,
+            tls: caller.tls,
             trust: route.downstream.trust_forwarded,
         };
         let upgrade = headers::prepare_request(parts, &downstream)?;

@@ -122,7 +122,7 @@ impl Listeners {
         let callers = Callers::new(
             Rc::clone(&mapping),
             Rc::clone(&self.forward),
-            self.metrics.connections.clone(),
+            self.metrics.clone(),
             self.limits,
             drain.clone(),
         );

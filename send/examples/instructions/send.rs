@@ -16,7 +16,7 @@ use tunnel_common::headers::Address;
 use tunnel_common::http1::Stream;
 use tunnel_common::http1::benching::REQUEST;
 use tunnel_common::tunnel::{Hello, Peer};
-use tunnel_send::forward::{Forward, Mapping, ReplyBody};
+use tunnel_send::forward::{Caller, Forward, Mapping, ReplyBody};
 use tunnel_send::metrics::Metrics;
 use tunnel_send::sessions::Sessions;
 
@@ -87,8 +87,8 @@ async fn connect() -> TcpStream {
     let tasks = drain.clone();
     drain.spawn(async move {
         let (stream, peer) = edge::accept(&listener, "albums").await;
-        let address = Address::from(peer.ip());
-        let call = |head, body| Rc::clone(&forward).call(Rc::clone(&mapping), &address, head, body);
+        let caller = Caller { address: Address::from(peer.ip()), tls: false };
+        let call = |head, body| Rc::clone(&forward).call(Rc::clone(&mapping), &caller, head, body);
         let refuse = |error: &_| mapping.refuse(error, false).map(ReplyBody::from);
         edge::serve(Stream::Plain(stream), call, refuse, &Limits::default(), &tasks).await;
     });

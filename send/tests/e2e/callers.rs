@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Empty;
 use hyper::ext::Protocol;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -15,7 +15,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tunnel_common::drain::Drain;
 
-use crate::harness::{Bridge, LIMIT, Origin, Reply, Transport, full, run};
+use crate::harness::{
+    Bridge, Filler, Http2, LIMIT, Origin, Reply, Transport, boxed, full, run, until,
+};
 
 /// Shows the fields that the target sees.
 fn showing(name: &'static str) -> Origin {
@@ -57,9 +59,7 @@ fn a_mapping_may_have_a_certificate_that_changes() {
     assert_eq!(curl("--http2"), "https 2");
     assert_eq!(curl("--http1.1"), "https 1.1");
     write_certificate(folder.path());
-    crate::harness::until("the new certificate", || {
-        (curl("--http1.1") == "https 1.1").then_some(())
-    });
+    until("the new certificate", || (curl("--http1.1") == "https 1.1").then_some(()));
 }
 
 #[test]
@@ -151,6 +151,86 @@ fn limits_are_flags() {
 }
 
 #[test]
+fn limits_hold_for_http_2_too() {
+    let origin =
+        Origin::http(async |_| Response::new(boxed(Filler::chunked(1 << 30, HeaderMap::new()))));
+    let quick = Origin::saying("ok");
+    let bridge = Bridge::new(Transport::Memory)
+        .route("endless", &origin)
+        .route("quick", &quick)
+        .send_flag("--max-fields=5")
+        .send_flag("--idle-timeout=300ms")
+        .send_flag("--stream-idle-timeout=400ms")
+        .start();
+    let get = |fields: usize| {
+        let mut request = Request::get("http://shop/");
+        for number in 0..fields {
+            request = request.header(format!("x-{number}"), "y");
+        }
+        request.body(full("")).unwrap()
+    };
+    run(async {
+        let mut caller = Http2::connect(bridge.at("quick")).await;
+        assert_eq!(caller.0.send_request(get(6)).await.unwrap().status(), 431);
+        assert_eq!(caller.0.send_request(get(5)).await.unwrap().status(), 200);
+        caller.closed().await;
+
+        let mut caller = Http2::connect(bridge.at("endless")).await;
+        let unread = caller.0.send_request(get(0)).await.unwrap();
+        assert_eq!(bridge.sends[0].in_flight(), 1);
+        caller.closed().await;
+        drop(unread);
+        bridge.until_idle();
+    });
+}
+
+#[test]
+fn what_a_removed_mapping_breaks_off_is_counted() {
+    let stuck = Origin::script(|mut socket| {
+        if socket.head().is_some() {
+            socket.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst");
+            socket.rest();
+        }
+    });
+    let mut bridge = Bridge::new(Transport::Memory)
+        .route("stuck", &stuck)
+        .send_flag("--drain-timeout=300ms")
+        .start();
+    let mut callers = [bridge.call("stuck"), bridge.call("stuck")];
+    for caller in &mut callers {
+        caller.send_get("/", "");
+        assert_eq!(caller.head().status, 200);
+    }
+    bridge.mappings.remove("stuck");
+    bridge.mappings.write();
+    until("two broken connections", || {
+        (bridge.sends[0].metric("isthmus_connections_cut_total") == 2).then_some(())
+    });
+}
+
+#[test]
+fn a_connection_stays_what_it_is_when_its_mapping_turns_to_tls() {
+    let origin = Origin::http(async |request| {
+        Response::new(full(request.headers()["x-forwarded-proto"].as_bytes().to_vec()))
+    });
+    let mut bridge = Bridge::new(Transport::Memory).route("echo", &origin).start();
+    let mut caller = bridge.call("echo");
+    caller.send_get("/", "");
+    caller.reply().assert_ok("http");
+    let folder = tempfile::tempdir().unwrap();
+    write_certificate(folder.path());
+    bridge.mappings.change("echo", &json!({ "downstream": { "tls": folder.path() } }));
+    bridge.mappings.write();
+    until("TLS at the port", || {
+        let mut other = bridge.call("echo");
+        other.send_get("/", "Connection: close\r\n");
+        (!other.rest().starts_with(b"HTTP")).then_some(())
+    });
+    caller.send_get("/", "");
+    caller.reply().assert_ok("http");
+}
+
+#[test]
 fn requests_beyond_the_limit_are_shed() {
     let (release, released) = std::sync::mpsc::sync_channel::<()>(1);
     let released = std::sync::Arc::new(std::sync::Mutex::new(released));
@@ -164,7 +244,7 @@ fn requests_beyond_the_limit_are_shed() {
         Bridge::new(Transport::Memory).route("busy", &origin).send_flag("--max-requests=1").start();
     let mut first = bridge.call("busy");
     first.send_get("/", "");
-    crate::harness::until("the first request", || {
+    until("the first request", || {
         (bridge.sends[0].metric("isthmus_requests_in_flight") == 1).then_some(())
     });
     let shed: Reply = bridge.get("busy", "/");
@@ -189,13 +269,11 @@ fn a_connection_is_closed_at_once_only_after_the_last_request() {
     let mut answer = String::new();
     silent.read_to_string(&mut answer).unwrap();
     silent.write_all(b"x").unwrap();
-    crate::harness::until("the reset that a closed connection answers with", || {
-        silent.take_error().unwrap()
-    });
+    until("the reset that a closed connection answers with", || silent.take_error().unwrap());
 
     // What a caller sends in spite of its word is read: a reset may take the answer from it.
     let talker = call(&[b'x'; 64 * 1024]);
-    crate::harness::until("the end of both connections", || {
+    until("the end of both connections", || {
         (bridge.sends[0].metric("isthmus_connections ") == 0).then_some(())
     });
     assert!(talker.take_error().unwrap().is_none());

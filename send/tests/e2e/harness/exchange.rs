@@ -1,6 +1,7 @@
 //! Callers by hyper: for many requests at a time, and for HTTP/2.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -54,6 +55,13 @@ impl Http2 {
             let _ = connection.await;
         });
         Self(sender)
+    }
+
+    /// Waits until the other end has closed the connection.
+    pub async fn closed(&self) {
+        while !self.0.is_closed() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 }
 

@@ -34,6 +34,13 @@ impl Mappings {
         self.entries.push(Entry { name: name.to_owned(), port, value, only_in_send });
     }
 
+    /// Gives a mapping further fields.
+    pub fn change(&mut self, name: &str, more: &Value) {
+        let entry = self.entries.iter_mut().find(|entry| entry.name == name);
+        let fields = entry.and_then(|entry| entry.value.as_object_mut()).expect("no such mapping");
+        fields.extend(more.as_object().unwrap().clone());
+    }
+
     pub fn remove(&mut self, name: &str) {
         self.entries.retain(|entry| entry.name != name);
     }
