@@ -2,7 +2,8 @@
 //! of them in a row do what it does, without tunnel, encryption, routing or checks.
 //!
 //! `plain-hop LISTEN=TARGET...` (addresses with ports) serves until it is killed. One thread, pooled
-//! connections to the target, bodies streamed both ways, `TCP_NODELAY` everywhere.
+//! connections to the target, bodies streamed both ways, `TCP_NODELAY` everywhere. Each connection is
+//! kept or closed for itself: of the hop-by-hop fields, `Connection` ends here.
 #![allow(clippy::disallowed_methods, reason = "it is killed, never drained")]
 
 use std::cell::RefCell;
@@ -13,6 +14,7 @@ use std::task::{Context, Poll, ready};
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use http::header::CONNECTION;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -61,10 +63,12 @@ struct Target {
 impl Target {
     async fn forward(
         self: Rc<Self>,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
     ) -> anyhow::Result<Response<Answer>> {
         let mut connection = self.connection().await?;
-        let response = connection.send_request(request).await?;
+        request.headers_mut().remove(CONNECTION);
+        let mut response = connection.send_request(request).await?;
+        response.headers_mut().remove(CONNECTION);
         Ok(response.map(|body| {
             let mut answer = Answer { body, connection: Some(connection), target: self };
             answer.release_at_end();
