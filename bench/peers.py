@@ -279,6 +279,7 @@ http {{
 
 NGINX_PROXY = """proxy_http_version 1.1; proxy_set_header Connection "";
   proxy_request_buffering off; proxy_max_temp_file_size 0; proxy_read_timeout 600s;
+  client_body_buffer_size 64k;
   proxy_buffer_size 16k; proxy_buffers 4 64k; proxy_busy_buffers_size 128k;"""
 
 
