@@ -34,9 +34,7 @@ def small_gets(port, connections, seconds, close=False, ports=()):
                             capture_output=True, text=True,
                             env={**os.environ, "WRK_PORTS": " ".join(map(str, ports))})
     found = re.search(r"^RESULT (.*)$", output.stdout, re.M)
-    if not found:
-        return {"requests": 0, "us": 1, "errors": 1}
-    return json.loads(found[1])
+    return result(output, found and found[1])
 
 
 def steady_gets(port, connections, per_second, seconds):
@@ -44,9 +42,16 @@ def steady_gets(port, connections, per_second, seconds):
     output = subprocess.run([f"{os.environ['ISTHMUS_BIN']}/examples/steady-calls",
                              f"127.0.0.1:{port}", SMALL, str(connections), str(per_second),
                              str(seconds)], capture_output=True, text=True)
-    if output.returncode:
-        return {"requests": 0, "p50": 0, "p99": 0, "p999": 0, "errors": output.stderr.strip()}
-    return json.loads(output.stdout)
+    return result(output, None if output.returncode else output.stdout)
+
+
+def result(output, found):
+    """The JSON that a program has `found`, or why there is nothing to show."""
+    if not found:
+        said = " ".join(output.stderr.split())
+        return {"failed": said or f"{output.args[0]} ended with status {output.returncode}"}
+    values = json.loads(found)
+    return values if values["requests"] else {"failed": "no request was answered"}
 
 
 def download(port, seconds=60, ignore=0):

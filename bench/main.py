@@ -173,6 +173,15 @@ def cells(options):
 
 
 def memory(run, peer):
+    """Records the memory of a peer."""
+    try:
+        values = resident(peer)
+    except OSError as error:
+        values = {"failed": str(error)}
+    run.record(peer, "memory", 0, **values)
+
+
+def resident(peer):
     """Resident memory of a fresh peer, with idle connections, and added by stalled readers."""
     peer.stop()
     peer.start()
@@ -192,7 +201,7 @@ def memory(run, peer):
     stalled = peer.memory() - before
     for caller in callers:
         caller.close()
-    run.record(peer, "memory", 0, base=base, idle=idle, stalled=stalled)
+    return {"base": base, "idle": idle, "stalled": stalled}
 
 
 def ssh(run, options):
