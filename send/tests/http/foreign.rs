@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::harness::wait::until;
 
-/// Where `scripts/test http` puts what comes from package registries.
+/// Where `scripts/test unit` puts what comes from package registries.
 fn installed() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("foreign")
 }
@@ -35,7 +35,7 @@ pub fn script(name: &str) -> Command {
         true => (python("python"), installed().join("venv")),
         false => ("node".into(), installed().join("node_modules")),
     };
-    assert!(installed.exists(), "{} is missing: scripts/test http", installed.display());
+    assert!(installed.exists(), "{} is missing: scripts/test unit", installed.display());
     let mut command = program(interpreter);
     command.arg(file(name)).env("NODE_PATH", installed).env("PYTHONDONTWRITEBYTECODE", "1");
     command

@@ -1,7 +1,7 @@
 //! The bridge between clients and origins that others wrote: what a caller sees through it is what
 //! it sees without it, and no request becomes two.
 //!
-//! `scripts/test http` installs those programs and runs this; cargo's temporary folder holds what
+//! `scripts/test unit` installs those programs and runs this; cargo's temporary folder holds what
 //! comes from package registries.
 #![expect(
     clippy::expect_used,
