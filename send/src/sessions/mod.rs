@@ -182,7 +182,7 @@ impl Sessions {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let wait = if reach == Reach::All { self.connect_wait } else { Duration::ZERO };
-        // Of all tries, from the first that finds no session.
+        // Of all tries, from the first that finds no session, or is refused.
         let mut deadline = None;
         let mut deadline = || *deadline.get_or_insert_with(|| Instant::now() + wait);
         let mut refusals = Refusals::default();
