@@ -58,30 +58,34 @@ impl Callers {
     }
 
     /// Serves a connection, and keeps `held` for as long.
-    async fn connection(
+    fn connection(
         self: Rc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
         held: impl Sized + 'static,
-    ) {
-        let Self { mapping, forward, metrics, limits, drain, .. } = &*self;
-        let unfinished = Unfinished::new(&metrics.cut);
-        let tls = mapping.tls.borrow().clone();
-        let caller = Caller { address: Address::from(peer.ip()), tls: tls.is_some() };
-        let stream = match tls {
-            None => Stream::Plain(stream),
-            Some(tls) => match Box::pin(tls.accept(stream, limits.head_timeout)).await {
-                Ok(stream) => stream,
-                Err(error) => {
-                    tracing::debug!(%peer, %error, "no TLS with a caller");
-                    return unfinished.ended();
-                }
-            },
-        };
-        let call = |head, body| Rc::clone(forward).call(Rc::clone(mapping), &caller, head, body);
-        let refuse = |error: &_| mapping.refuse(error, false).map(ReplyBody::from);
-        edge::serve(stream, call, refuse, limits, drain).await;
-        unfinished.ended();
-        drop(held);
+    ) -> impl Future<Output = ()> + 'static {
+        let mut caller = Caller { address: Address::from(peer.ip()), tls: false };
+        async move {
+            let Self { mapping, forward, metrics, limits, drain, .. } = &*self;
+            let unfinished = Unfinished::new(&metrics.cut);
+            let tls = mapping.tls.borrow().clone();
+            caller.tls = tls.is_some();
+            let stream = match tls {
+                None => Stream::Plain(stream),
+                Some(tls) => match Box::pin(tls.accept(stream, limits.head_timeout)).await {
+                    Ok(stream) => stream,
+                    Err(error) => {
+                        tracing::debug!(%peer, %error, "no TLS with a caller");
+                        return unfinished.ended();
+                    }
+                },
+            };
+            let call =
+                |head, body| Rc::clone(forward).call(Rc::clone(mapping), &caller, head, body);
+            let refuse = |error: &_| mapping.refuse(error, false).map(ReplyBody::from);
+            edge::serve(stream, call, refuse, limits, drain).await;
+            unfinished.ended();
+            drop(held);
+        }
     }
 }
