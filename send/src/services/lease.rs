@@ -38,6 +38,16 @@ impl Held {
     }
 }
 
+/// Notes that the Lease was renewed by a request that was sent at `since`. Tells the watchers, and the
+/// caller, if it was not held before, or no longer.
+fn renew(held: &watch::Sender<Option<Instant>>, since: Instant) -> bool {
+    held.send_if_modified(|held| {
+        let lapsed = held.is_none_or(|until| until <= Instant::now());
+        *held = Some(since + RELIANCE);
+        lapsed
+    })
+}
+
 /// Takes the Lease when it is free, and renews it.
 pub(super) struct Keeper {
     cluster: Cluster,
@@ -154,8 +164,7 @@ impl Keeper {
     }
 
     fn hold(&self, since: Instant) {
-        let is_new = self.held.send_if_modified(|held| held.replace(since + RELIANCE).is_none());
-        if is_new {
+        if renew(&self.held, since) {
             tracing::info!(lease = self.name, "this replica keeps the Services");
         }
     }
@@ -179,5 +188,24 @@ impl Keeper {
         if let Err(error) = released {
             tracing::debug!(%error, "the Lease was not given back; it expires by itself");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_hears_of_a_lease_that_had_lapsed() {
+        let (sender, receiver) = watch::channel(None);
+        let mut held = Held(receiver);
+        assert!(renew(&sender, Instant::now()) && held.is_held());
+        held.changed().await;
+        sleep(PERIOD).await;
+        assert!(!renew(&sender, Instant::now()), "it goes on");
+        sleep(RELIANCE).await;
+        assert!(!held.is_held());
+        assert!(renew(&sender, Instant::now()) && held.is_held());
+        held.changed().await;
     }
 }

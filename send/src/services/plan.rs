@@ -86,7 +86,8 @@ impl Situation<'_> {
 
     /// The mappings' ports of the Service itself; what else it has stays.
     fn ports(&self, base: &Service, routes: &[&Route], plan: &mut Plan) {
-        let (applied, there) = (applied_ports(base), tcp_ports(base));
+        let (applied, there) = (owned_fields(base, true), tcp_ports(base));
+        let foreign = owned_fields(base, false);
         let kind = base.spec.as_ref().and_then(|spec| spec.type_.as_deref());
         let has_node_ports = matches!(kind, Some("LoadBalancer" | "NodePort"));
         let (mut wanted, mut is_new) = (BTreeMap::new(), false);
@@ -112,8 +113,10 @@ impl Situation<'_> {
             }
             let mut body = port_body(port, node_port);
             if let Some((found, mine)) = found.zip(mine) {
+                let theirs = foreign.get(&port);
                 for field in differences(found, &body) {
-                    if mine.contains(field) {
+                    // What nobody has set is the cluster's choice.
+                    if mine.contains(field) || theirs.is_none_or(|theirs| !theirs.contains(field)) {
                         is_new = true;
                     } else if let Some(left) = body.remove(field) {
                         plan.problems.push(format!(
@@ -234,26 +237,28 @@ fn tcp_ports(service: &Service) -> BTreeMap<u16, &ServicePort> {
     tcp.filter_map(|port| Some((u16::try_from(port.port).ok()?, port))).collect()
 }
 
-/// The ports that were applied in the name of [`MANAGER`], each with the fields that still are as
-/// they were applied: who changes a field takes it over.
-fn applied_ports(service: &Service) -> BTreeMap<u16, BTreeSet<String>> {
+/// The ports that were applied in the name of [`MANAGER`], or else set by others, each with the fields
+/// that still are as they were set: who changes a field takes it over.
+fn owned_fields(service: &Service, by_us: bool) -> BTreeMap<u16, BTreeSet<String>> {
     let entries = service.metadata.managed_fields.iter().flatten().filter(|entry| {
-        entry.manager.as_deref() == Some(MANAGER) && entry.operation.as_deref() == Some("Apply")
+        let is_ours = entry.manager.as_deref() == Some(MANAGER)
+            && entry.operation.as_deref() == Some("Apply");
+        is_ours == by_us
     });
     let ports = entries
         .filter_map(|entry| entry.fields_v1.as_ref()?.0.get("f:spec")?.get("f:ports")?.as_object());
-    ports
-        .flatten()
-        .filter_map(|(key, fields)| {
+    let mut owned = BTreeMap::<u16, BTreeSet<String>>::new();
+    for (key, fields) in ports.flatten() {
+        let port = || {
             let key: Value = serde_json::from_str(key.strip_prefix("k:")?).ok()?;
-            let port = u16::try_from(key.get("port")?.as_u64()?).ok()?;
-            let fields = fields.as_object()?.keys();
-            Some((
-                port,
-                fields.filter_map(|field| field.strip_prefix("f:")).map(str::to_owned).collect(),
-            ))
-        })
-        .collect()
+            u16::try_from(key.get("port")?.as_u64()?).ok()
+        };
+        if let Some((port, fields)) = port().zip(fields.as_object()) {
+            let names = fields.keys().filter_map(|field| field.strip_prefix("f:"));
+            owned.entry(port).or_default().extend(names.map(str::to_owned));
+        }
+    }
+    owned
 }
 
 #[cfg(test)]

@@ -236,7 +236,8 @@ fn blamed(error: &ApiError, config: &Config) -> BTreeMap<u16, String> {
     let causes = causes.filter(|cause| cause.field.ends_with(".nodePort"));
     causes
         .filter_map(|cause| {
-            let value = number(cause.message.split_once("Invalid value: ")?.1)?;
+            // "Duplicate value", where another port of the same Service has it.
+            let value = number(cause.message.split_once(" value: ")?.1)?;
             let route = config.routes().find(|route| route.node_port == Some(value))?;
             Some((route.port, format!("nodePort: {}", cause.message)))
         })
@@ -273,6 +274,7 @@ mod tests {
     fn the_ports_that_an_answer_complains_of_are_found() {
         let message = "Invalid value: 80: provided port is not in the valid range.";
         assert_eq!(blame("spec.ports[3].nodePort", message), [8050]);
+        assert_eq!(blame("spec.ports[3].nodePort", "Duplicate value: 80"), [8050]);
         assert!(blame("spec.ports[3].nodePort", "Invalid value: 81: no").is_empty());
         assert!(blame("spec.selector", "Invalid value: 80").is_empty());
     }

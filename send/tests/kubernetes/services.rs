@@ -84,9 +84,22 @@ fn node_ports_are_those_of_the_config(cluster: &mut Cluster) {
     let page = send.until_noted("port 8050: ");
     assert!(page.contains("nodePort") && page.contains("range"), "{page}");
     until("an event", || cluster.notes("ServicesRefused").pop());
-    cluster.edit_config(&json!({ "data": [node_port(free), other] }));
+    // One that another port of the Service has keeps no other out either, nor does one that is asked
+    // for later.
+    let taken = json!({ "port": 8052, "remoteIP": "http://a", "nodePort": free });
+    cluster
+        .edit_config(&json!({ "data": [json!({ "port": 8050, "remoteIP": "http://a" }), other] }));
     until_ports(cluster, "tunnel-send", &["m-8050", "m-8051", "tunnel"]);
+    cluster.edit_config(&json!({ "data": [node_port(free), other] }));
+    until("that port of the nodes", || {
+        let ports = ports(cluster, "tunnel-send");
+        (ports.get("m-8050")?.node_port == Some(free.into())).then_some(())
+    });
     send.until_noted("this replica keeps them: 2 ports, 0 Services\n");
+    let tunnel_s = ports(cluster, "tunnel-send")["tunnel"].node_port.unwrap();
+    cluster.edit_config(&json!({ "data": [node_port(tunnel_s as u16), other, taken] }));
+    until_ports(cluster, "tunnel-send", &["m-8051", "m-8052", "tunnel"]);
+    send.until_noted("Duplicate value");
 }
 
 fn a_mapping_with_a_name_has_a_service(cluster: &mut Cluster) {

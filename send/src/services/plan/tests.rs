@@ -174,9 +174,16 @@ fn a_field_that_somebody_took_over_is_left_to_them() {
     let ports = &mut scene.services.get_mut("tunnel-send").unwrap().spec.as_mut().unwrap().ports;
     ports.as_mut().unwrap()[1].name = Some("web".to_owned());
     let fields = &mut scene.services.get_mut("tunnel-send").unwrap().metadata.managed_fields;
-    let set = fields.as_mut().unwrap()[1].fields_v1.as_mut().unwrap();
-    let ports = set.0["f:spec"]["f:ports"].as_object_mut().unwrap();
-    ports.values_mut().for_each(|fields| _ = fields.as_object_mut().unwrap().remove("f:name"));
+    let [theirs, ours] = &mut fields.as_mut().unwrap()[..] else { panic!("two managers") };
+    let ports = &mut ours.fields_v1.as_mut().unwrap().0["f:spec"]["f:ports"];
+    let mut taken = ports.clone();
+    for (ours, taken) in [(ports, true), (&mut taken, false)] {
+        let fields = ours.as_object_mut().unwrap().values_mut();
+        fields.for_each(|fields| {
+            fields.as_object_mut().unwrap().retain(|field, _| (field == "f:name") != taken);
+        });
+    }
+    theirs.fields_v1.as_mut().unwrap().0["f:spec"] = json!({ "f:ports": taken });
 
     let plan = scene.plan(&json!([mapping(8050)]));
     assert_eq!(plan.own, None);
@@ -187,6 +194,22 @@ fn a_field_that_somebody_took_over_is_left_to_them() {
         { "name": "m-8051", "port": 8051, "targetPort": 8051, "protocol": "TCP" },
     ]);
     assert_eq!(plan.own.unwrap()["spec"]["ports"], expected);
+}
+
+/// Nobody owns what the cluster has chosen.
+#[test]
+fn a_node_port_may_be_asked_for_later() {
+    let mut scene = Scene::new();
+    let chosen = json!({
+        "name": "m-8050", "port": 8050, "targetPort": 8050, "protocol": "TCP", "nodePort": 31234,
+    });
+    scene.own(&json!([tunnel(), chosen]), &[8050]);
+    let mut asking = mapping(8050);
+    assert_eq!(scene.plan(&json!([asking])).own, None);
+    asking["nodePort"] = json!(30050);
+    let plan = scene.plan(&json!([asking]));
+    assert_eq!(plan.own.unwrap()["spec"]["ports"][0]["nodePort"], 30050);
+    assert!(plan.problems.is_empty(), "{:?}", plan.problems);
 }
 
 #[test]

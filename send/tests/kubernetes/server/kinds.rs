@@ -124,14 +124,16 @@ fn validate_ports(ports: Option<&Vec<Value>>, causes: &mut Vec<(String, String)>
         }
         names.push(name);
         let Some(node_port) = port["nodePort"].as_u64() else { continue };
-        let message = if !(30_000..=32_767).contains(&node_port) {
-            "provided port is not in the valid range. The range of valid ports is 30000-32767"
-        } else if ports.iter().take(index).any(|other| other["nodePort"] == node_port) {
-            "provided port is already allocated"
+        let message = if ports.iter().take(index).any(|other| other["nodePort"] == node_port) {
+            format!("Duplicate value: {node_port}")
+        } else if !(30_000..=32_767).contains(&node_port) {
+            format!(
+                "Invalid value: {node_port}: provided port is not in the valid range. The range of \
+                 valid ports is 30000-32767"
+            )
         } else {
             continue;
         };
-        let message = format!("Invalid value: {node_port}: {message}");
         causes.push((format!("spec.ports[{index}].nodePort"), message));
         // Ports are allocated one after the other, and the first failure is told.
         return;
