@@ -9,7 +9,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Api, Client, Config};
 use tokio::time::timeout;
 
-use super::error::{ApiError, Refusal};
+use super::error::{ApiError, Refusal, innermost};
 
 /// How long the API server may take to answer; it gives up on a request after a minute itself.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -30,7 +30,7 @@ pub enum ConnectError {
         /// The server's address.
         server: String,
         /// What is in the way.
-        reason: kube::Error,
+        reason: String,
     },
     /// A kubeconfig cannot be used.
     #[error("the kubeconfig {}: {reason}", .path.display())]
@@ -69,7 +69,7 @@ impl Cluster {
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         match Client::try_from(config) {
             Ok(client) => Ok(Self { client, server }),
-            Err(reason) => Err(ConnectError::Client { server, reason }),
+            Err(error) => Err(ConnectError::Client { server, reason: innermost(&error) }),
         }
     }
 

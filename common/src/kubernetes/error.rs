@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use kube::client::AuthError;
 use kube::core::Status;
 
 /// Why a request to the API server failed.
@@ -82,11 +83,34 @@ impl ApiError {
     }
 }
 
-/// The error that is not due to another one: the others only say that something went wrong.
-fn innermost(error: &dyn Error) -> String {
+/// The error that is not due to another one: the others only say that something went wrong. Of a
+/// command that a kubeconfig names, only how it ended: its arguments and its output may be secrets.
+pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;
     }
-    error.to_string()
+    match error.downcast_ref() {
+        Some(AuthError::AuthExecRun { out, .. }) => {
+            format!("the command of the kubeconfig for credentials failed: {}", out.status)
+        }
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{ExitStatus, Output};
+
+    use super::*;
+
+    #[test]
+    fn a_command_for_credentials_is_not_quoted() {
+        let (stdout, stderr) = (b"secret".to_vec(), b"secret".to_vec());
+        let out = Box::new(Output { status: ExitStatus::from_raw(256), stdout, stderr });
+        let failed = AuthError::AuthExecRun { cmd: "login --password secret".to_owned(), out };
+        let text = innermost(&kube::Error::Auth(failed));
+        assert!(text.contains("exit status: 1") && !text.contains("secret"), "{text}");
+    }
 }

@@ -23,7 +23,7 @@ pub struct Events {
     component: &'static str,
     instance: String,
     object: watch::Receiver<ObjectReference>,
-    /// The last event for each reason.
+    /// The last event for each reason that was recorded.
     told: HashMap<&'static str, String>,
     failing: bool,
 }
@@ -48,14 +48,18 @@ impl Events {
         if self.told.get(reason) == Some(&name) {
             return;
         }
-        self.told.insert(reason, name);
         let api =
             self.cluster.api::<Event>(event.metadata.namespace.as_deref().unwrap_or_default());
         let params = PostParams::default();
         match self.cluster.ask("create", "events", api.create(&params, &event)).await {
-            Ok(_) => self.failing = false,
+            Ok(_) => {
+                self.failing = false;
+                self.told.insert(reason, name);
+            }
             // Another replica was first.
-            Err(error) if error.code() == Some(409) => {}
+            Err(error) if error.code() == Some(409) => {
+                self.told.insert(reason, name);
+            }
             Err(error) if !self.failing => {
                 tracing::warn!(%error, "events cannot be recorded; the log and /readyz tell all");
                 self.failing = true;
