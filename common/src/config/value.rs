@@ -87,7 +87,7 @@ impl Value for Cluster {
 
     fn parse(written: &Scalar<'_>) -> Result<Self, Cow<'static, str>> {
         let name = written.text().filter(|text| DnsName::try_from(*text).is_ok());
-        name.map(|text| Self(text.to_ascii_lowercase())).ok_or(
+        name.map(|text| Self(text.trim_end_matches('.').to_ascii_lowercase())).ok_or(
             "is not a cluster: write the name that its keys were made for, letters, digits, - and ."
                 .into(),
         )

@@ -56,7 +56,8 @@ fn parse_line(line: &str) -> Result<(KeyData, String), String> {
     }
     let name = match comment {
         "" => key.fingerprint(HashAlg::Sha256).to_string(),
-        comment => comment.to_owned(),
+        // As DNS names are compared, and clusters in certificates.
+        comment => comment.to_ascii_lowercase(),
     };
     Ok((key.key_data().clone(), name))
 }
@@ -127,7 +128,7 @@ mod tests {
     #[test]
     fn the_comment_names_the_cluster() {
         let text = format!(
-            "# ours\n\n{ED25519} b1\n  restrict,port-forwarding,command=\"a b,c\" {P256}  b2 at home\r\n"
+            "# ours\n\n{ED25519} b1\n  restrict,port-forwarding,command=\"a b,c\" {P256}  B2 at home\r\n"
         );
         assert_eq!(cluster(&text, ED25519).as_deref(), Some("b1"));
         assert_eq!(cluster(&text, P256).as_deref(), Some("b2 at home"));

@@ -120,7 +120,9 @@ impl Bridge {
 
         let authority = Authority::load(self.ca.join("ca.key"))?;
         let user_key = SshKey::generate(cluster.as_ref())?;
-        let line = user_key.public.clone();
+        // Some editors leave the last line open.
+        let open = !known.is_empty() && !known.ends_with('\n');
+        let line = [if open { "\n" } else { "" }, &user_key.public].concat();
         let receiver = Receiver {
             cluster,
             ca: read_text(&self.ca.join("ca.crt"))?,
@@ -295,12 +297,16 @@ mod tests {
         let out = out.path();
         make(out, &["a.example", "10.0.0.1"], "b1").unwrap();
         let server = fs::read(out.join("send/tls.crt")).unwrap();
+        let authorized_keys = out.join("send/authorized_keys");
+        let open_line = fs::read_to_string(&authorized_keys).unwrap().trim_end().to_owned();
+        fs::write(&authorized_keys, open_line).unwrap();
 
         let summary = make(out, &["a.example"], "b2").unwrap();
         assert_eq!(summary.receive, out.join("receive-b2"));
         assert_eq!(fs::read(out.join("send/tls.crt")).unwrap(), server);
         run(out, "openssl verify -purpose sslclient -CAfile ca/ca.crt receive-b2/tls.crt");
-        assert!(run(out, "ssh-keygen -l -f send/authorized_keys").contains(" b2 "));
+        let known = run(out, "ssh-keygen -l -f send/authorized_keys");
+        assert!(known.contains(" b1 ") && known.contains(" b2 "), "{known}");
 
         for (name, cluster, part) in [
             ("a.example", "b2", "has keys already"),

@@ -33,8 +33,8 @@ impl TlsServer {
         follow(folder, server_config).map(Self)
     }
 
-    /// Shakes hands with a client. Returns the DNS names of its certificate in their order there,
-    /// at least one. Has no time limit of its own.
+    /// Shakes hands with a client. Returns the DNS names of its certificate in their order there, in
+    /// small letters, at least one. Has no time limit of its own.
     ///
     /// # Errors
     /// What went wrong, and the connection for an orderly end: the client hears of a refused
@@ -52,7 +52,7 @@ impl TlsServer {
             .and_then(|chain| EndEntityCert::try_from(chain.first()?).ok());
         let names: Vec<_> = certificate
             .iter()
-            .flat_map(|certificate| certificate.valid_dns_names().map(str::to_owned))
+            .flat_map(|certificate| certificate.valid_dns_names().map(str::to_ascii_lowercase))
             .collect();
         let problem = match session.alpn_protocol() {
             Some(ALPN) if !names.is_empty() => return Ok((tls, names)),

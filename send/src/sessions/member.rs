@@ -117,12 +117,16 @@ pub(super) fn is_sibling(peer: &Peer) -> bool {
 /// A cluster is whom its keys say, whatever its HELLO claims.
 pub(super) fn admit(peer: &Peer, hello: &Hello) -> Result<(), String> {
     match &hello.cluster {
-        Some(cluster) if !peer.names.is_empty() && !peer.names.contains(cluster) => Err(format!(
+        Some(cluster) if !peer.names.is_empty() && !is_named(peer, cluster) => Err(format!(
             "its keys are for {}, not for cluster {cluster:?}; start it with that name, or make keys for it",
             peer.names.join(", ")
         )),
         _ => Ok(()),
     }
+}
+
+fn is_named(peer: &Peer, cluster: &str) -> bool {
+    peer.names.iter().any(|name| name.eq_ignore_ascii_case(cluster.trim_end_matches('.')))
 }
 
 /// An instance that dials again has lost its old session, though this end may not know yet.
