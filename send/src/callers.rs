@@ -1,20 +1,26 @@
 //! The callers of one mapping: accepted, counted, served.
 
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::sleep;
 use tunnel_common::drain::Drain;
-use tunnel_common::edge::{self, Limits};
+use tunnel_common::edge::{self, CallerTls, Limits};
 use tunnel_common::headers::Address;
 use tunnel_common::http1::Stream;
 use tunnel_common::metrics::Unfinished;
 
 use crate::forward::{Caller, Forward, Mapping, ReplyBody};
 use crate::metrics::{Counted, Metrics};
+
+/// How long a TLS handshake may still take when the drain is asked.
+const HANDSHAKE_END: Duration = Duration::from_secs(1);
 
 /// Serves whoever connects to a mapping's port.
 pub(crate) struct Callers {
@@ -72,7 +78,7 @@ impl Callers {
             caller.tls = tls.is_some();
             let stream = match tls {
                 None => Stream::Plain(stream),
-                Some(tls) => match Box::pin(tls.accept(stream, limits.head_timeout)).await {
+                Some(tls) => match Box::pin(shake_hands(&tls, stream, limits, drain)).await {
                     Ok(stream) => stream,
                     Err(error) => {
                         tracing::debug!(%peer, %error, "no TLS with a caller");
@@ -87,5 +93,22 @@ impl Callers {
             unfinished.ended();
             drop(held);
         }
+    }
+}
+
+/// A caller that is slow to shake hands does not hold up the end.
+async fn shake_hands(
+    tls: &CallerTls,
+    stream: TcpStream,
+    limits: &Limits,
+    drain: &Drain,
+) -> io::Result<Stream> {
+    let late = async {
+        drain.asked().await;
+        sleep(HANDSHAKE_END).await;
+    };
+    tokio::select! {
+        shaken = tls.accept(stream, limits.head_timeout) => shaken,
+        () = late => Err(io::ErrorKind::TimedOut.into()),
     }
 }

@@ -231,6 +231,18 @@ fn a_connection_stays_what_it_is_when_its_mapping_turns_to_tls() {
 }
 
 #[test]
+fn a_caller_that_shakes_no_hands_does_not_hold_up_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    write_certificate(folder.path());
+    let tls = json!({ "downstream": { "tls": folder.path() } });
+    let mut bridge = Bridge::new(Transport::Memory).target("secure", "http://a", &tls).start();
+    let silent = bridge.call("secure");
+    until("the connection", || (bridge.sends[0].metric("isthmus_connections ") == 1).then_some(()));
+    bridge.sends[0].stop();
+    drop(silent);
+}
+
+#[test]
 fn requests_beyond_the_limit_are_shed() {
     let (release, released) = std::sync::mpsc::sync_channel::<()>(1);
     let released = std::sync::Arc::new(std::sync::Mutex::new(released));
