@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -10,6 +10,7 @@ use http::header::{self, HeaderMap};
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
+use tokio::task::coop::unconstrained;
 
 use super::error::Http1Error;
 use super::framing::Framing;
@@ -50,7 +51,10 @@ impl Client {
     pub fn is_idle(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
         let wire = self.0.get_mut();
-        wire.input.is_empty() && wire.poll_fill(SMALL, &mut cx).is_pending()
+        // A task that has used up its turn would find every connection silent.
+        let mut fill = pin!(unconstrained(poll_fn(|cx| wire.poll_fill(SMALL, cx))));
+        let is_silent = fill.as_mut().poll(&mut cx).is_pending();
+        is_silent && self.0.get_mut().input.is_empty()
     }
 
     /// Sends a request and waits for the head of its answer. The head gets what says where the

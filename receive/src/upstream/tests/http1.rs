@@ -1,6 +1,8 @@
 //! HTTP/1.1 targets: reuse, replay, bodies, upgrades.
 
 use super::*;
+use tokio::sync::Barrier;
+use tokio::task::{JoinSet, yield_now};
 
 #[tokio::test(flavor = "local")]
 async fn a_connection_is_used_again() {
@@ -31,7 +33,7 @@ async fn an_early_dropped_body_closes_its_connection() {
     drop(world.send(request(Method::GET)).await.unwrap());
     within(async {
         while !closed.get() {
-            tokio::task::yield_now().await;
+            yield_now().await;
         }
     })
     .await;
@@ -94,6 +96,42 @@ async fn a_connection_that_was_closed_while_free_costs_nothing() {
     world.until_none_is_free().await;
     assert_eq!(world.send(request(Method::POST)).await.map(|r| r.status()), Ok(StatusCode::OK));
     assert_eq!(world.accepted.get(), 2);
+}
+
+#[tokio::test(flavor = "local")]
+async fn many_connections_that_were_closed_while_free_cost_nothing() {
+    const MANY: usize = 100;
+    let (all, closed) = (Rc::new(Barrier::new(MANY)), Rc::new(Cell::new(0)));
+    let count = Rc::clone(&closed);
+    let world = World::new(Scheme::Http, move |mut stream, number| {
+        let (all, count) = (Rc::clone(&all), Rc::clone(&count));
+        async move {
+            head(&mut stream).await;
+            if number < MANY {
+                all.wait().await;
+            }
+            stream.write_all(OK).await.unwrap();
+            drop(stream);
+            count.update(|count| count + 1);
+        }
+    })
+    .await;
+    let world = Rc::new(world);
+    let mut gets = JoinSet::new();
+    for _ in 0..MANY {
+        let world = Rc::clone(&world);
+        gets.spawn_local(async move { world.get().await.unwrap() });
+    }
+    gets.join_all().await;
+    // The ends are there, and the runtime has looked.
+    while closed.get() < MANY {
+        yield_now().await;
+    }
+    for _ in 0..10 {
+        yield_now().await;
+    }
+    assert_eq!(world.send(request(Method::POST)).await.map(|r| r.status()), Ok(StatusCode::OK));
+    assert_eq!(world.accepted.get(), MANY + 1);
 }
 
 #[tokio::test(flavor = "local")]
