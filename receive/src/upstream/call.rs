@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::request::Parts;
 use http::{Request, Response, header};
@@ -11,7 +12,7 @@ use hyper::client::conn::TrySendError;
 use tokio::time::{Instant, timeout_at};
 use tunnel_common::config::{Route, Scheme};
 use tunnel_common::error::ProxyError;
-use tunnel_common::http1::{Answer, Client, Reply, SendError, Switched};
+use tunnel_common::http1::{Answer, Client, MAX_FIELDS, Reply, SendError, Switched};
 
 use super::body::{RequestBody, Upload, UpstreamBody};
 use super::connect::{Connected, Dialler, timed_out};
@@ -165,7 +166,13 @@ impl Call<'_> {
         };
         let Shared { mut sender, streams, .. } = shared;
         let sent = sender.try_send_request(Request::from_parts(sending, body));
-        let failed = match self.answer(upload.as_deref(), pin!(sent)).await {
+        let waiting = Waiting { pool: &self.pool, streams: &streams, since: Instant::now() };
+        let answer = self.answer(upload.as_deref(), pin!(sent)).await;
+        waiting.end();
+        let failed = match answer {
+            Ok(Ok(response)) if response.headers().len() > MAX_FIELDS => Failed::Final(
+                ProxyError::HttpProtocol(format!("its answer has more than {MAX_FIELDS} fields")),
+            ),
             Ok(Ok(response)) => {
                 return Ok(Answer::Response(
                     response.map(|incoming| UpstreamBody::http2(incoming, streams)),
@@ -200,6 +207,33 @@ impl Call<'_> {
                 Some(moved) if moved > quiet_since => quiet_since = moved,
                 _ => return Err(ProxyError::HttpResponseTimeout { limit }),
             }
+        }
+    }
+}
+
+/// How long a request waits until its connection is held to blame if its caller gives up.
+pub(super) const IN_VAIN: Duration = Duration::from_secs(1);
+
+/// A request that waits on a shared connection. Given up on, it takes the connection from the requests
+/// to come: its target may have vanished without a word. Asking by PING would tell more, but servers of
+/// gRPC close connections that ask more often than every five minutes.
+struct Waiting<'a> {
+    pool: &'a Pool,
+    streams: &'a Rc<()>,
+    since: Instant,
+}
+
+impl Waiting<'_> {
+    /// There is an answer, or an error that says what is wrong.
+    fn end(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.since.elapsed() >= IN_VAIN {
+            self.pool.forget(self.streams);
         }
     }
 }

@@ -1,9 +1,12 @@
 //! HTTP/2 targets: one connection for all.
 
+use super::super::call::IN_VAIN;
 use super::*;
 use hyper_util::rt::TokioExecutor;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{Barrier, Notify};
+use tunnel_common::http1::MAX_FIELDS;
 
 /// Runs a hyper HTTP/2 server, whose tasks must be `Send`.
 async fn serve<S, F>(stream: TcpStream, service: S)
@@ -54,6 +57,49 @@ async fn a_lost_connection_is_replaced() {
     world.until_connections(0).await;
     assert_eq!(world.get().await.as_deref(), Ok("GET http://caller/a?b  0"));
     assert_eq!(world.accepted.get(), 2);
+}
+
+/// As a node that has lost its power does: nothing comes, not even the end.
+#[tokio::test(flavor = "local")]
+async fn a_connection_that_answers_nobody_is_replaced() {
+    let silent = Arc::new(AtomicBool::new(false));
+    let hear = Arc::clone(&silent);
+    let world = World::new(Scheme::H2c, move |stream, number| {
+        let silent = Arc::clone(&hear);
+        serve(stream, move |request| {
+            let silent = Arc::clone(&silent);
+            async move {
+                if number == 0 && silent.load(Ordering::Relaxed) {
+                    std::future::pending::<()>().await;
+                }
+                describe(request).await
+            }
+        })
+    })
+    .await;
+    world.get().await.unwrap();
+    silent.store(true, Ordering::Relaxed);
+    let impatient = |patience| tokio::time::timeout(patience, world.get());
+    assert!(impatient(IN_VAIN / 10).await.is_err());
+    assert!(impatient(IN_VAIN * 2).await.is_err(), "the first may just have been in a hurry");
+    assert!(impatient(LIMIT).await.unwrap().is_ok());
+    assert_eq!(world.accepted.get(), 2);
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_answer_has_no_more_fields_than_one_of_http1() {
+    let world = World::new(Scheme::H2c, |stream, _| {
+        serve(stream, async |_| {
+            let mut response = Response::new(Full::default());
+            for number in 0..=MAX_FIELDS {
+                let name: http::HeaderName = format!("x-{number}").parse().unwrap();
+                response.headers_mut().insert(name, http::HeaderValue::from_static("y"));
+            }
+            Ok(response)
+        })
+    })
+    .await;
+    assert!(matches!(world.get().await, Err(ProxyError::HttpProtocol(_))));
 }
 
 #[tokio::test(flavor = "local")]
