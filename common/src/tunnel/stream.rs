@@ -123,7 +123,7 @@ impl Inbound {
         }
     }
 
-    /// No further head may come before one is read.
+    /// No further head has room before one is read.
     pub(crate) fn has_most_heads(&self) -> bool {
         self.heads.len() + usize::from(self.head.is_some()) >= MAX_HEADS
     }

@@ -12,6 +12,7 @@ over_each_transport!({
     a_body_waits_for_100_continue
     a_target_may_refuse_a_body_before_it_is_sent
     early_hints_come_before_the_answer
+    many_hints_do_not_cost_the_answer
     hints_are_not_for_http_1_0
     http_1_0_gets_its_answer_without_chunks
     a_connection_is_kept_and_may_be_pipelined
@@ -141,6 +142,21 @@ fn early_hints_come_before_the_answer(transport: Transport) {
     let more = caller.head();
     assert_eq!((more.status, more.field("x-hop")), (103, None));
     caller.reply().assert_ok("ok");
+}
+
+fn many_hints_do_not_cost_the_answer(transport: Transport) {
+    let origin = Origin::script(|mut socket| {
+        while socket.head().is_some() {
+            let hints =
+                "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n".repeat(50);
+            socket.send(format!("{hints}HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
+        }
+    });
+    let bridge = Bridge::new(transport).route("hints", &origin).start();
+    let mut caller = bridge.call("hints");
+    caller.send_get("/", "");
+    let mut statuses = std::iter::repeat_with(|| caller.head().status);
+    assert_eq!(statuses.find(|status| *status != 103), Some(200));
 }
 
 fn hints_are_not_for_http_1_0(transport: Transport) {

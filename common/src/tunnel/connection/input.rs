@@ -188,9 +188,11 @@ impl Connection {
             let Some(stream) = known.filter(|stream| stream.failure.is_none()) else {
                 return Ok(());
             };
-            if stream.inbound.has_most_heads() {
-                self.overload(id);
-                return Ok(());
+            // As another follows, it is informational, and may be left out (RFC 9110 §15.2).
+            if stream.inbound.has_most_heads()
+                && let Some(hint) = stream.inbound.pop_head()
+            {
+                self.buffered -= hint.len();
             }
         } else if let Some(stream) = known {
             if !stream.is_over() {
