@@ -19,6 +19,10 @@ use tunnel_common::tunnel::{Connector, Peer, Session};
 use crate::metrics::Metrics;
 use crate::sessions::Sessions;
 
+/// How long to wait at least after a dial that failed while another tunnel is up: it may be all that is
+/// to be had, as behind an sshd whose forward carries one.
+const BESIDE: Duration = Duration::from_secs(1);
+
 /// How long to wait after a connection that was one too many. Three replicas behind a balancer that
 /// chooses at random take five to six dials on average, which is well under a second.
 const SURPLUS: BackoffConfig = BackoffConfig {
@@ -105,7 +109,8 @@ impl<C: Connector> Dialler<C> {
             Ok((io, peer)) => self.begin(io, peer),
             Err(error) => {
                 self.metrics.dials_failed.inc();
-                return retry.failed(&error.to_string());
+                let pause = retry.failed(&error.to_string());
+                return if self.live.borrow().is_empty() { pause } else { pause.max(BESIDE) };
             }
         };
         retry.worked();

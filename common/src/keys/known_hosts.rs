@@ -70,7 +70,8 @@ impl KnownHosts {
     /// for one of these, as it may have more keys.
     pub fn algorithms(&self, host: &str, port: u16) -> Vec<Algorithm> {
         let name = name(host, port);
-        self.of_host(&name).map(|line| line.key.algorithm()).collect()
+        let own = self.of_host(&name).filter(|line| line.marker.is_none());
+        own.map(|line| line.key.algorithm()).collect()
     }
 
     /// The line that makes `key` known.
