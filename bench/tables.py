@@ -38,8 +38,11 @@ def stalls(run):
     """How often the machine itself was in the way of a latency."""
     if not run.stalls.watched:
         return "Whether the machine stood still meanwhile could not be watched."
-    return ("{} measurements of latency were repeated because the machine stood still meanwhile, {} of "
-            "them in vain.").format(*run.repeated())
+    repeated, in_vain = run.repeated()
+    if not repeated:
+        return "The machine stood still during no measurement of latency."
+    return (f"{repeated} measurements of latency were repeated because the machine stood still "
+            f"meanwhile, {in_vain} of them in vain.")
 
 
 def requests(run):
