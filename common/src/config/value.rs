@@ -12,6 +12,7 @@ use schemars::{Schema, json_schema};
 use super::route::{Health, HostPolicy};
 use super::scalar::Scalar;
 use super::target;
+use crate::keys::normal_name;
 
 /// A value that is written as one text or number.
 pub(super) trait Value: Sized {
@@ -87,7 +88,7 @@ impl Value for Cluster {
 
     fn parse(written: &Scalar<'_>) -> Result<Self, Cow<'static, str>> {
         let name = written.text().filter(|text| DnsName::try_from(*text).is_ok());
-        name.map(|text| Self(text.trim_end_matches('.').to_ascii_lowercase())).ok_or(
+        name.map(|text| Self(normal_name(text))).ok_or(
             "is not a cluster: write the name that its keys were made for, letters, digits, - and ."
                 .into(),
         )

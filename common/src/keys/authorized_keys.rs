@@ -4,6 +4,8 @@ use russh::keys::PublicKey;
 use russh::keys::ssh_key::HashAlg;
 use russh::keys::ssh_key::public::KeyData;
 
+use super::generate::normal_name;
+
 /// The keys that may open a tunnel, each with the name of its cluster; in OpenSSH's format.
 ///
 /// A line is `[OPTIONS] TYPE BASE64 NAME`. The options that OpenSSH has against shells and other
@@ -56,8 +58,7 @@ fn parse_line(line: &str) -> Result<(KeyData, String), String> {
     }
     let name = match comment {
         "" => key.fingerprint(HashAlg::Sha256).to_string(),
-        // As DNS names are compared, and clusters in certificates.
-        comment => comment.to_ascii_lowercase(),
+        comment => normal_name(comment),
     };
     Ok((key.key_data().clone(), name))
 }

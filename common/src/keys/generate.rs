@@ -56,8 +56,8 @@ pub(super) fn in_memory(names: &[String], cluster: &str) -> Result<Vec<NewFile>,
 }
 
 fn parse_cluster(cluster: &str) -> Result<DnsName<'static>, KeysError> {
-    let name =
-        DnsName::try_from(normal(cluster)).map_err(|_| KeysError::Cluster(cluster.to_owned()))?;
+    let name = DnsName::try_from(normal_name(cluster))
+        .map_err(|_| KeysError::Cluster(cluster.to_owned()))?;
     if name.as_ref() == SEND_NAME {
         return Err(KeysError::ClusterReserved);
     }
@@ -65,11 +65,12 @@ fn parse_cluster(cluster: &str) -> Result<DnsName<'static>, KeysError> {
 }
 
 fn parse_name(name: &str) -> Result<ServerName<'static>, KeysError> {
-    ServerName::try_from(normal(name)).map_err(|_| KeysError::Name(name.to_owned()))
+    ServerName::try_from(normal_name(name)).map_err(|_| KeysError::Name(name.to_owned()))
 }
 
-/// Certificates hold names in lower case and without the root's dot.
-fn normal(name: &str) -> String {
+/// A name as certificates hold it, by which clusters are compared: in lower case and without the root's
+/// dot.
+pub fn normal_name(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 

@@ -20,7 +20,7 @@ mod tls;
 pub use self::authorized_keys::AuthorizedKeys;
 pub(crate) use self::certificate::Certificate;
 pub use self::files::read_private;
-pub use self::generate::{Summary, generate};
+pub use self::generate::{Summary, generate, normal_name};
 pub use self::known_hosts::{HostKeyProblem, KnownHosts};
 pub(crate) use self::reloaded::Reloaded;
 pub use self::secret::Secrets;

@@ -16,7 +16,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 use webpki::EndEntityCert;
 
 use super::inlet::Inlet;
-use crate::keys::{KeysError, Reloaded, TlsKeys};
+use crate::keys::{KeysError, Reloaded, TlsKeys, normal_name};
 
 /// The only protocol that is spoken inside.
 const ALPN: &[u8] = b"h2";
@@ -33,8 +33,8 @@ impl TlsServer {
         follow(folder, server_config).map(Self)
     }
 
-    /// Shakes hands with a client. Returns the DNS names of its certificate in their order there, in
-    /// small letters, at least one. Has no time limit of its own.
+    /// Shakes hands with a client. Returns the DNS names of its certificate in their order there, by
+    /// [`normal_name`], at least one. Has no time limit of its own.
     ///
     /// # Errors
     /// What went wrong, and the connection for an orderly end: the client hears of a refused
@@ -52,7 +52,7 @@ impl TlsServer {
             .and_then(|chain| EndEntityCert::try_from(chain.first()?).ok());
         let names: Vec<_> = certificate
             .iter()
-            .flat_map(|certificate| certificate.valid_dns_names().map(str::to_ascii_lowercase))
+            .flat_map(|certificate| certificate.valid_dns_names().map(normal_name))
             .collect();
         let problem = match session.alpn_protocol() {
             Some(ALPN) if !names.is_empty() => return Ok((tls, names)),

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use tunnel_common::config::{Config, Route};
-use tunnel_common::keys::SEND_NAME;
+use tunnel_common::keys::{SEND_NAME, normal_name};
 use tunnel_common::tunnel::{Hello, Peer, Session};
 
 /// Which sessions a request may take.
@@ -117,16 +117,14 @@ pub(super) fn is_sibling(peer: &Peer) -> bool {
 /// A cluster is whom its keys say, whatever its HELLO claims.
 pub(super) fn admit(peer: &Peer, hello: &Hello) -> Result<(), String> {
     match &hello.cluster {
-        Some(cluster) if !peer.names.is_empty() && !is_named(peer, cluster) => Err(format!(
-            "its keys are for {}, not for cluster {cluster:?}; start it with that name, or make keys for it",
-            peer.names.join(", ")
-        )),
+        Some(cluster) if !peer.names.is_empty() && !peer.names.contains(&normal_name(cluster)) => {
+            Err(format!(
+                "its keys are for {}, not for cluster {cluster:?}; start it with that name, or make keys for it",
+                peer.names.join(", ")
+            ))
+        }
         _ => Ok(()),
     }
-}
-
-fn is_named(peer: &Peer, cluster: &str) -> bool {
-    peer.names.iter().any(|name| name.eq_ignore_ascii_case(cluster.trim_end_matches('.')))
 }
 
 /// An instance that dials again has lost its old session, though this end may not know yet.
