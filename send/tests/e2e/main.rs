@@ -38,6 +38,7 @@ mod callers;
 mod failures;
 mod heads;
 mod http2;
+mod limits;
 mod messages;
 mod not_carried;
 mod reload;
