@@ -13,7 +13,6 @@ over_each_transport!({
     a_target_may_refuse_a_body_before_it_is_sent
     early_hints_come_before_the_answer
     many_hints_do_not_cost_the_answer
-    hints_are_not_for_http_1_0
     http_1_0_gets_its_answer_without_chunks
     a_connection_is_kept_and_may_be_pipelined
     statuses_without_a_body_end_at_once
@@ -157,19 +156,6 @@ fn many_hints_do_not_cost_the_answer(transport: Transport) {
     caller.send_get("/", "");
     let mut statuses = std::iter::repeat_with(|| caller.head().status);
     assert_eq!(statuses.find(|status| *status != 103), Some(200));
-}
-
-fn hints_are_not_for_http_1_0(transport: Transport) {
-    let origin = Origin::script(|mut socket| {
-        while socket.head().is_some() {
-            socket.send("HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n");
-            socket.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-        }
-    });
-    let bridge = Bridge::new(transport).route("hints", &origin).start();
-    let mut caller = bridge.call("hints");
-    caller.send("GET / HTTP/1.0\r\n\r\n");
-    assert_eq!(caller.head().status, 200);
 }
 
 fn http_1_0_gets_its_answer_without_chunks(transport: Transport) {

@@ -8,13 +8,13 @@ use http_body_util::BodyExt;
 use crate::harness::{Bridge, Filler, Http2, Origin, Transport, boxed, full, run};
 
 over_each_transport!(memory: Memory, {
-    informational_answers_end_before_http_2
+    informational_answers_are_for_http_1_1_only
     trailers_end_before_http_1_0
     the_reason_and_the_case_of_names_are_standard
     trailers_without_chunks_are_dropped
 });
 
-fn informational_answers_end_before_http_2(transport: Transport) {
+fn informational_answers_are_for_http_1_1_only(transport: Transport) {
     let origin = Origin::script(|mut socket| {
         while socket.head().is_some() {
             socket.send("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n");
@@ -23,7 +23,7 @@ fn informational_answers_end_before_http_2(transport: Transport) {
     });
     let bridge = Bridge::new(transport).route("hints", &origin).start();
     let url = format!("http://{}/", bridge.at("hints"));
-    for (version, hints) in [("--http1.1", 1), ("--http2-prior-knowledge", 0)] {
+    for (version, hints) in [("--http1.0", 0), ("--http1.1", 1), ("--http2-prior-knowledge", 0)] {
         let curl = Command::new("curl")
             .args(["-sS", "-i", "--noproxy", "*", "--max-time", "10", version, &url])
             .output()
