@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{ObjectReference, Service, ServicePort};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Map, Value, json};
 use tunnel_common::config::{Config, Route};
@@ -86,8 +87,8 @@ impl Situation<'_> {
 
     /// The mappings' ports of the Service itself; what else it has stays.
     fn ports(&self, base: &Service, routes: &[&Route], plan: &mut Plan) {
-        let (applied, there) = (owned_fields(base, true), tcp_ports(base));
-        let foreign = owned_fields(base, false);
+        let (applied, there) = (fields_by_port(base, is_applied), tcp_ports(base));
+        let foreign = fields_by_port(base, |entry| !is_applied(entry));
         let kind = base.spec.as_ref().and_then(|spec| spec.type_.as_deref());
         let has_node_ports = matches!(kind, Some("LoadBalancer" | "NodePort"));
         let (mut wanted, mut is_new) = (BTreeMap::new(), false);
@@ -237,14 +238,19 @@ fn tcp_ports(service: &Service) -> BTreeMap<u16, &ServicePort> {
     tcp.filter_map(|port| Some((u16::try_from(port.port).ok()?, port))).collect()
 }
 
-/// The ports that were applied in the name of [`MANAGER`], or else set by others, each with the fields
-/// that still are as they were set: who changes a field takes it over.
-fn owned_fields(service: &Service, by_us: bool) -> BTreeMap<u16, BTreeSet<String>> {
-    let entries = service.metadata.managed_fields.iter().flatten().filter(|entry| {
-        let is_ours = entry.manager.as_deref() == Some(MANAGER)
-            && entry.operation.as_deref() == Some("Apply");
-        is_ours == by_us
-    });
+/// Whether this was applied in the name of [`MANAGER`].
+fn is_applied(entry: &ManagedFieldsEntry) -> bool {
+    entry.manager.as_deref() == Some(MANAGER) && entry.operation.as_deref() == Some("Apply")
+}
+
+/// The ports that these managers have set, each with the fields that still are as they were set: who
+/// changes a field takes it over.
+fn fields_by_port(
+    service: &Service,
+    managers: impl Fn(&ManagedFieldsEntry) -> bool,
+) -> BTreeMap<u16, BTreeSet<String>> {
+    let entries = service.metadata.managed_fields.iter().flatten();
+    let entries = entries.filter(|entry| managers(entry));
     let ports = entries
         .filter_map(|entry| entry.fields_v1.as_ref()?.0.get("f:spec")?.get("f:ports")?.as_object());
     let mut owned = BTreeMap::<u16, BTreeSet<String>>::new();

@@ -96,8 +96,8 @@ fn node_ports_are_those_of_the_config(cluster: &mut Cluster) {
         (ports.get("m-8050")?.node_port == Some(free.into())).then_some(())
     });
     send.until_noted("this replica keeps them: 2 ports, 0 Services\n");
-    let tunnel_s = ports(cluster, "tunnel-send")["tunnel"].node_port.unwrap();
-    cluster.edit_config(&json!({ "data": [node_port(tunnel_s as u16), other, taken] }));
+    let tunnel_port = ports(cluster, "tunnel-send")["tunnel"].node_port.unwrap();
+    cluster.edit_config(&json!({ "data": [node_port(tunnel_port as u16), other, taken] }));
     until_ports(cluster, "tunnel-send", &["m-8051", "m-8052", "tunnel"]);
     send.until_noted("Duplicate value");
 }

@@ -176,14 +176,10 @@ fn a_field_that_somebody_took_over_is_left_to_them() {
     let fields = &mut scene.services.get_mut("tunnel-send").unwrap().metadata.managed_fields;
     let [theirs, ours] = &mut fields.as_mut().unwrap()[..] else { panic!("two managers") };
     let ports = &mut ours.fields_v1.as_mut().unwrap().0["f:spec"]["f:ports"];
-    let mut taken = ports.clone();
-    for (ours, taken) in [(ports, true), (&mut taken, false)] {
-        let fields = ours.as_object_mut().unwrap().values_mut();
-        fields.for_each(|fields| {
-            fields.as_object_mut().unwrap().retain(|field, _| (field == "f:name") != taken);
-        });
-    }
-    theirs.fields_v1.as_mut().unwrap().0["f:spec"] = json!({ "f:ports": taken });
+    let (key, fields) = ports.as_object_mut().unwrap().iter_mut().next().unwrap();
+    let name = fields.as_object_mut().unwrap().remove("f:name").unwrap();
+    theirs.fields_v1.as_mut().unwrap().0["f:spec"] =
+        json!({ "f:ports": { (key): { "f:name": name } } });
 
     let plan = scene.plan(&json!([mapping(8050)]));
     assert_eq!(plan.own, None);
