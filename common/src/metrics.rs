@@ -98,25 +98,23 @@ impl Answers {
 }
 
 /// Counts what is dropped before it has [ended](Self::ended), as when a drain is forced.
-pub struct Unfinished<'a>(Option<&'a Counter>);
+pub struct Unfinished<'a>(&'a Counter);
 
 impl<'a> Unfinished<'a> {
     /// For something that begins now.
     pub fn new(cut: &'a Counter) -> Self {
-        Self(Some(cut))
+        Self(cut)
     }
 
     /// It has come to its end, whichever.
-    pub fn ended(mut self) {
-        self.0 = None;
+    pub fn ended(self) {
+        std::mem::forget(self);
     }
 }
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        self.0.inspect(|cut| {
-            cut.inc();
-        });
+        self.0.inc();
     }
 }
 

@@ -23,8 +23,13 @@ impl Activity {
     /// Counts a request until all that is returned, and its clones, are dropped.
     pub(super) fn begin(self: &Rc<Self>) -> Rc<InFlight> {
         self.in_flight.update(|count| count + 1);
-        self.moved.update(|count| count + 1);
+        self.note();
         Rc::new(InFlight { activity: Rc::clone(self), is_answering: Cell::default() })
+    }
+
+    /// Something has moved.
+    fn note(&self) {
+        self.moved.update(|count| count + 1);
     }
 
     /// Resolves when there has been no request for `limit`, or up to twice that.
@@ -63,7 +68,7 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
-    /// An answer that has a body has begun.
+    /// Its answer has begun.
     pub(super) fn answers(&self) {
         if !self.is_answering.replace(true) {
             self.activity.answering.update(|count| count + 1);
@@ -73,10 +78,10 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let Activity { in_flight, answering, moved } = &*self.activity;
-        in_flight.update(|count| count - 1);
-        answering.update(|count| count - usize::from(self.is_answering.get()));
-        moved.update(|count| count + 1);
+        let activity = &self.activity;
+        activity.in_flight.update(|count| count - 1);
+        activity.answering.update(|count| count - usize::from(self.is_answering.get()));
+        activity.note();
     }
 }
 
@@ -102,7 +107,7 @@ impl<B: Body + Unpin> Body for Tracked<B> {
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         if frame.is_ready() {
-            self.in_flight.activity.moved.update(|count| count + 1);
+            self.in_flight.activity.note();
         }
         frame
     }

@@ -53,7 +53,7 @@ pub(super) async fn serve<S, F, B, Io>(
     B::Error: Into<Box<dyn Error + Send + Sync>>,
     Io: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let idle = limits.stream_idle_timeout;
+    let stream_idle = limits.stream_idle_timeout;
     let activity = Rc::new(Activity::default());
     let service = service_fn(|mut request: Request<Incoming>| {
         let on_upgrade = as_upgrade(&mut request);
@@ -73,7 +73,7 @@ pub(super) async fn serve<S, F, B, Io>(
                 Ok(answer) => answer.await,
                 Err(refusal) => Answer::Response(refusal),
             };
-            finish(answer, on_upgrade, in_flight, idle, &drain)
+            finish(answer, on_upgrade, in_flight, stream_idle, &drain)
         }
     });
     let connection = http2::Builder::new(drain.clone())
@@ -100,7 +100,7 @@ pub(super) async fn serve<S, F, B, Io>(
     };
     let served = tokio::select! {
         served = served => served,
-        () = activity.stalled(idle) => return tracing::debug!("an HTTP/2 connection has stalled"),
+        () = activity.stalled(stream_idle) => return tracing::debug!("an HTTP/2 connection has stalled"),
     };
     if let Err(error) = served {
         tracing::debug!(%error, "a caller's HTTP/2 connection failed");

@@ -52,9 +52,10 @@ impl Client {
         let mut cx = Context::from_waker(Waker::noop());
         let wire = self.0.get_mut();
         // A task that has used up its turn would find every connection silent.
-        let mut fill = pin!(unconstrained(poll_fn(|cx| wire.poll_fill(SMALL, cx))));
-        let is_silent = fill.as_mut().poll(&mut cx).is_pending();
-        is_silent && self.0.get_mut().input.is_empty()
+        wire.input.is_empty()
+            && pin!(unconstrained(poll_fn(|cx| wire.poll_fill(SMALL, cx))))
+                .poll(&mut cx)
+                .is_pending()
     }
 
     /// Sends a request and waits for the head of its answer. The head gets what says where the

@@ -225,7 +225,8 @@ mod tests {
     use std::future::poll_fn;
     use std::sync::Arc;
 
-    use rustls::pki_types::ServerName;
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, ServerName};
     use rustls::{ClientConfig, RootCertStore};
     use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpStream};
@@ -233,21 +234,17 @@ mod tests {
 
     use super::*;
     use crate::edge::CallerTls;
+    use crate::keys::generate;
 
     const LIMIT: Duration = Duration::from_secs(20);
 
     /// Both ends of a TLS connection.
     async fn pair() -> (Wire, client::TlsStream<TcpStream>) {
-        let folder = tempfile::tempdir().unwrap();
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let key = made.signing_key.serialize_pem();
-        for (file, pem) in [("tls.crt", made.cert.pem()), ("tls.key", key)] {
-            std::fs::write(folder.path().join(file), pem).unwrap();
-        }
-        let only_owner = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        std::fs::set_permissions(folder.path().join("tls.key"), only_owner).unwrap();
+        let keys = tempfile::tempdir().unwrap();
+        generate(keys.path(), &["localhost".to_owned()], "b").unwrap();
+        let ca = CertificateDer::from_pem_file(keys.path().join("ca/ca.crt")).unwrap();
         let mut roots = RootCertStore::empty();
-        roots.add(made.cert.der().clone()).unwrap();
+        roots.add(ca).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -258,7 +255,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let caller = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, _) = listener.accept().await.unwrap();
-        let tls = CallerTls::new(folder.path()).unwrap();
+        let tls = CallerTls::new(&keys.path().join("send")).unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         let connector = TlsConnector::from(Arc::new(config));
         let shaken = tokio::join!(tls.accept(accepted, LIMIT), connector.connect(name, caller));

@@ -52,20 +52,17 @@ impl Events {
             self.cluster.api::<Event>(event.metadata.namespace.as_deref().unwrap_or_default());
         let params = PostParams::default();
         match self.cluster.ask("create", "events", api.create(&params, &event)).await {
-            Ok(_) => {
-                self.failing = false;
-                self.told.insert(reason, name);
-            }
+            Ok(_) => self.failing = false,
             // Another replica was first.
-            Err(error) if error.code() == Some(409) => {
-                self.told.insert(reason, name);
+            Err(error) if error.code() == Some(409) => {}
+            Err(error) => {
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::warn!(%error, "events cannot be recorded; the log and /readyz tell all");
+                }
+                return;
             }
-            Err(error) if !self.failing => {
-                tracing::warn!(%error, "events cannot be recorded; the log and /readyz tell all");
-                self.failing = true;
-            }
-            Err(_) => {}
         }
+        self.told.insert(reason, name);
     }
 
     fn event(&self, reason: &'static str, note: &str) -> Event {

@@ -1,6 +1,6 @@
 //! Streams are opened, and what they send goes into the out buffer.
 
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use super::super::error::{StreamError, TunnelError};
 use super::super::frame::{Kind, MAX_DATA, PutFrame};
@@ -192,10 +192,9 @@ impl Connection {
 
     /// Sends a head with an informational status, or leaves it out where it would have to wait.
     pub(crate) fn inform(&mut self, id: u32, head: &EncodedHead) {
-        // Nobody waits: whoever waits for the stream's failure must stay the one who is woken.
-        if !self.is_full() && self.live(id).is_ok_and(|stream| !stream.ended) {
-            self.out.put_frame(Kind::Head, id, false, head.payload());
-            self.driver.wake();
+        // Only then nobody is put in the place of who waits for the stream's failure.
+        if !self.is_full() {
+            let _ = self.poll_send_head(id, head, false, &Context::from_waker(Waker::noop()));
         }
     }
 

@@ -35,10 +35,10 @@ const REKEY_TIME: Duration = Duration::from_secs(3600);
 /// the same time again.
 const KEEPALIVE: Duration = Duration::from_millis(1250);
 
-/// The same at the listening end. `russh` asks there before the login, too, which OpenSSH takes for an
-/// attack (RFC 4252 §6); so it must not come before the 5 s for the login have passed. Of a tunnel's
-/// peer that is dead, the tunnel itself tells sooner.
-const LOGIN_KEEPALIVE: Duration = Duration::from_secs(6);
+/// The same at the listening end. `russh` asks there before the login, too, which RFC 4252 §6 forbids and
+/// which ends OpenSSH; so it must not come before the 5 s for the login have passed. Of a tunnel's peer
+/// that is dead, the tunnel itself tells sooner.
+const LISTENING_KEEPALIVE: Duration = Duration::from_secs(6);
 
 /// What the peer may send before it hears that more is welcome: 200 ms at 1 Gbit/s take 26 MB,
 /// and `russh` says so when half is left.
@@ -123,7 +123,7 @@ pub(super) fn server_config(host_key: PrivateKey, terms: &Terms) -> server::Conf
         max_auth_attempts: MAX_ATTEMPTS,
         // The keepalive tells the idle from the dead.
         inactivity_timeout: None,
-        keepalive_interval: Some(LOGIN_KEEPALIVE),
+        keepalive_interval: Some(LISTENING_KEEPALIVE),
         keepalive_max: 1,
         ..server::Config::default()
     }
