@@ -144,7 +144,7 @@ where
             () = twice => Err(anyhow!("ended by a second signal, with requests in flight")),
         }
     });
-    // Without waiting for a name that is being looked up, which takes minutes if no resolver answers.
+    // Without waiting for a name that is being looked up: no resolver may answer.
     runtime.shutdown_background();
     result
 }

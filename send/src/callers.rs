@@ -63,7 +63,8 @@ impl Callers {
         }
     }
 
-    /// Serves a connection, and keeps `held` for as long.
+    /// Serves a connection, and keeps `held` for as long. An async fn would keep its arguments twice, for
+    /// each idle caller.
     fn connection(
         self: Rc<Self>,
         stream: TcpStream,

@@ -28,9 +28,11 @@ pub fn check_framing(parts: &Parts) -> Result<(), ProxyError> {
 /// Makes `Host` the one place that names what the caller asked for.
 ///
 /// The authority of an absolute URI replaces `Host` (RFC 9112 §3.2.2); HTTP/2 sends it as
-/// `:authority`, and there both must agree (RFC 9113 §8.3.1). Fails on an authority alone, which is
-/// for CONNECT (RFC 9112 §3.2.3) and which others take for a path; if an HTTP/1.1 request has no `Host`, if any has several, or one that is not `host[:port]`; and if anything but OPTIONS is for
-/// `*`, the server as a whole (RFC 9112 §3.2.4).
+/// `:authority`, and there both must agree (RFC 9113 §8.3.1).
+///
+/// Fails on an authority alone, which is for CONNECT (RFC 9112 §3.2.3) and which others take for a path;
+/// if an HTTP/1.1 request has no `Host`, if any has several, or one that is not `host[:port]`; and if
+/// anything but OPTIONS is for `*`, the server as a whole (RFC 9112 §3.2.4).
 pub fn settle_host(parts: &mut Parts) -> Result<(), ProxyError> {
     if parts.uri.path() == "*" && parts.method != Method::OPTIONS {
         return Err(refused("only OPTIONS can be for *"));

@@ -31,8 +31,8 @@ use crate::headers;
 /// What a caller may have sent beyond its request before it is read no further.
 const MAX_AHEAD: usize = SMALL;
 
-/// How long, and how much, a caller is listened to after the last answer, unless it asks no
-/// more: closing at once would reset the connection, and the answer could be lost with it (RFC 9112 §9.6).
+/// How long, and how much, a caller is listened to after the last answer, unless it asks no more: closing
+/// at once would reset the connection, and the answer could be lost with it (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
 
