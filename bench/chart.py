@@ -19,11 +19,13 @@ def chart(run):
     y, parts = 0, []
     peers = [peer.name for peer in run.running if peer.processes]
     for title, cell, value in PANELS:
-        parts.append(f'<text class="title" x="0" y="{y + 20}">{title}</text>')
-        y += TITLE
         values = {peer: middle(value(record) for record in of(run, peer, cell).values())
                   for peer in peers}
         shown = sorted((value, peer) for peer, value in values.items() if value is not None)
+        if not shown:
+            continue
+        parts.append(f'<text class="title" x="0" y="{y + 20}">{title}</text>')
+        y += TITLE
         for value, peer in shown:
             length = value / shown[-1][0] * (WIDTH - LABEL - 50)
             ours = ' class="ours"' if peer == OURS else ""

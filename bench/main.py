@@ -65,8 +65,8 @@ class Run:
 
     def start(self, candidates):
         """Starts those that were asked for, and notes which run."""
-        names = self.options.peers and self.options.peers.split(",")
-        self.candidates = [peer for peer in candidates if not names or peer.name in names]
+        by_name = {peer.name: peer for peer in candidates}
+        self.candidates = [by_name[name] for name in chosen("--peers", self.options.peers, by_name)]
         for peer in self.candidates:
             try:
                 if not peer.missing:
@@ -94,6 +94,14 @@ class Run:
         self.file.write(json.dumps(record) + "\n")
         self.file.flush()
 
+    def attempt(self, peer, cell, round_number, work):
+        """Records what `work` brought, or why it failed."""
+        try:
+            values = work()
+        except OSError as error:
+            values = {"failed": str(error)}
+        self.record(peer, cell, round_number, **values)
+
     def foreign(self):
         """The share of the machine that went to others or was stolen: median and most."""
         shares = [record["foreign"] for record in self.records if "foreign" in record] or [0]
@@ -109,6 +117,15 @@ class Run:
         for number in range(self.options.rounds):
             print(f"round {number + 1} at {time.time() - self.begin:.0f} s", file=sys.stderr)
             yield number, self.running if number % 2 == 0 else self.running[::-1]
+
+
+def chosen(option, asked, names):
+    """Those of `names` that the option asks for, or all without it."""
+    wanted = asked.split(",") if asked else names
+    for name in wanted:
+        if name not in names:
+            sys.exit(f"bench/run: {option}: there is no `{name}` here, but {', '.join(names)}")
+    return [name for name in names if name in wanted]
 
 
 def write(path, text):
@@ -136,20 +153,21 @@ def own_seconds():
 
 
 def table(run, options):
+    loaded = cells(options)
     run.start(peers.everyone().values())
     for number, order in run.rounds():
-        for name, load in cells(options):
+        for name, load in loaded:
             for peer in order:
                 run.measure(peer, name, number, lambda: load(peer))
     for peer in run.running:
         if peer.processes and not options.cells:
-            memory(run, peer)
+            run.attempt(peer, "memory", 0, lambda: resident(peer))
     return tables.requests(run) + tables.bulk(run) + tables.memory(run)
 
 
 def cells(options):
-    """What each round does to each peer."""
-    seconds, names = options.seconds, options.cells and options.cells.split(",")
+    """What each round does to each peer: names and loads."""
+    seconds = options.seconds
 
     def small(connections, close=False):
         return lambda peer: loads.small_gets(peer.http, connections, seconds, close)
@@ -160,25 +178,16 @@ def cells(options):
             result = loads.small_gets(peer.http, 16, seconds)
         return {**result, "bulk": downloads.bytes / downloads.seconds}
 
-    every = [
-        *((f"c={connections}", small(connections)) for connections in (1, 16, 64, 256)),
-        ("new", small(64, close=True)),
-        ("steady", lambda peer: loads.steady_gets(
-            peer.http, STEADY_CONNECTIONS, STEADY_PER_SECOND, seconds)),
-        ("beside", beside_download),
-        ("download", lambda peer: loads.download(peer.http)),
-        ("upload", lambda peer: loads.upload(peer.sink, f"{WORK}/www/1g")),
-    ]
-    return [(name, load) for name, load in every if not names or name in names]
-
-
-def memory(run, peer):
-    """Records the memory of a peer."""
-    try:
-        values = resident(peer)
-    except OSError as error:
-        values = {"failed": str(error)}
-    run.record(peer, "memory", 0, **values)
+    every = {
+        **{f"c={connections}": small(connections) for connections in (1, 16, 64, 256)},
+        "new": small(64, close=True),
+        "steady": lambda peer: loads.steady_gets(
+            peer.http, STEADY_CONNECTIONS, STEADY_PER_SECOND, seconds),
+        "beside": beside_download,
+        "download": lambda peer: loads.download(peer.http),
+        "upload": lambda peer: loads.upload(peer.sink, f"{WORK}/www/1g"),
+    }
+    return [(name, every[name]) for name in chosen("--cells", options.cells, every)]
 
 
 def resident(peer):
@@ -238,7 +247,7 @@ def stalled(run, options):
     for number, order in run.rounds():
         for kind in loads.STALLED:
             for peer in order:
-                stall(run, peer, kind, number)
+                run.attempt(peer, kind, number, lambda: stall(run, peer, kind, number))
     return tables.stalled(run, loads.STALLED)
 
 
@@ -263,10 +272,14 @@ def stall(run, peer, kind, number):
         end = time.monotonic() + 10
         while (left := descriptors(peer.roots()) - held) > 0 and time.monotonic() < end:
             time.sleep(0.1)
-        run.record(peer, kind, number, send=grown[0], receive=grown[1], left=max(0, left))
+        return {"send": grown[0], "receive": grown[1], "left": max(0, left)}
 
-    for step in (alone, beside) if number % 2 == 0 else (beside, alone):
-        step()
+    if number % 2 == 0:
+        alone()
+        return beside()
+    values = beside()
+    alone()
+    return values
 
 
 main()

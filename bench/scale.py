@@ -78,7 +78,7 @@ def scale(run, options):
     if changed in run.running:
         for number in range(1 if options.quick else CHANGES):
             for count in NEW_MAPPINGS:
-                run.record(changed, f"new-{count}", number, **change(changed, count))
+                run.attempt(changed, f"new-{count}", number, lambda: change(changed, count))
     return tables.scale(run, SUBJECTS, NEW_MAPPINGS)
 
 
@@ -86,20 +86,27 @@ def change(bridge, count):
     """Adds so many mappings, and takes them away again: seconds from the rename of the config."""
     before = dict.fromkeys(bridge.ports, peers.BACKEND)
     new = range(bridge.http + 1, bridge.http + 1 + count)
-    logs = [Log(process.name) for process in bridge.processes]
+    log = Log(bridge.processes[0].name)
     # At any time between two looks of the ends at the file.
     time.sleep(random.uniform(0, 0.25))
     begin = time.time()
     peers.write_config(bridge.name, {**before, **dict.fromkeys(new, peers.BACKEND)})
-    wait_for(lambda: loads.works(new[-1]), f"{count} new mappings", pause=0.001)
-    answered = time.time()
-    wait_for(lambda: logs[0].time_of("mapping opened"), "the log")
-    read, opened = (logs[0].time_of(text) for text in ("config applied", "mapping opened"))
+    try:
+        wait_for(lambda: loads.works(new[-1]), f"{count} new mappings", pause=0.001)
+        answered = time.time()
+        wait_for(lambda: log.time_of("mapping opened"), "the log")
+    finally:
+        restore(bridge, before)
+    read, opened = (log.time_of(text) for text in ("config applied", "mapping opened"))
+    return {"answered": answered - begin, "listening": opened - begin, "opening": opened - read}
+
+
+def restore(bridge, config):
+    """Writes the config and waits until both ends have it."""
     logs = [Log(process.name) for process in bridge.processes]
-    peers.write_config(bridge.name, before)
+    peers.write_config(bridge.name, config)
     for log in logs:
         wait_for(lambda: log.time_of("config applied"), "the old config")
-    return {"answered": answered - begin, "listening": opened - begin, "opening": opened - read}
 
 
 class Log:

@@ -23,7 +23,9 @@ class Stalls:
             begun, ready = os.pipe()
             if os.fork() == 0:
                 self.watch(processor, number, ready)
+            os.close(ready)
             self.watched &= os.read(begun, 1) == b"y"
+            os.close(begun)
 
     def count(self):
         """How often the machine stood still so far."""
@@ -35,7 +37,6 @@ class Stalls:
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
             os.write(ready, b"y")
         except OSError:
-            os.write(ready, b"n")
             os._exit(0)
         while True:
             begin = time.monotonic()

@@ -61,6 +61,8 @@ def requests(run):
 
 def steady(run):
     """Latency at a fixed rate."""
+    if not measured(run, "steady"):
+        return ""
     text = "### Latency in ms at 2000 requests per second (open loop, 32 connections)\n\n"
     text += "| | p50 | p99 | p99.9 | CPU s per 100 000 |\n" + "|---" * 5 + "|\n"
     for peer in run.running:
@@ -106,6 +108,8 @@ def stalled(run, kinds):
 
 def memory(run):
     """Memory of all processes, and fairness beside bulk."""
+    if not measured(run, "memory") and not measured(run, "beside"):
+        return ""
     text = "### Memory, MiB resident; small GETs at c=16 beside one download at full speed\n\n"
     text += ("| | at start | 1000 idle connections | added by 32 stalled readers "
              "| rate kept | p99 beside, ms | download meanwhile, MiB/s |\n" + "|---" * 7 + "|\n")
@@ -158,7 +162,10 @@ def steps_table(run, title, steps, place, lines, ratios=True):
 
 
 def rows(run, title, columns, value, ours=OURS, skip=None):
-    """A table with a row for each peer, and a column for each (cell, title)."""
+    """A table with a row for each peer, and a column for each (cell, title) that was measured."""
+    columns = [(cell, name) for cell, name in columns if measured(run, cell)]
+    if not columns:
+        return ""
     text = f"### {title}\n\n| | {' | '.join(name for _, name in columns)} |\n"
     text += "|---" * (len(columns) + 1) + "|\n"
     for peer in run.running:
@@ -183,6 +190,10 @@ def of(run, peer, cell):
     """The records by round, without failures."""
     return {record["round"]: record for record in run.records
             if record["peer"] == peer and record["cell"] == cell and "failed" not in record}
+
+
+def measured(run, cell):
+    return any(record["cell"] == cell for record in run.records)
 
 
 def rate(record):
