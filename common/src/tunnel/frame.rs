@@ -125,28 +125,22 @@ impl FrameHeader {
     }
 }
 
-/// Appends whole frames to the tunnel's out buffer.
-pub(crate) trait PutFrame {
-    fn put_frame(&mut self, kind: Kind, stream: u32, end: bool, payload: &[u8]);
-
-    fn put_credit(&mut self, stream: u32, amount: u32) {
-        self.put_frame(Kind::Credit, stream, false, &amount.to_be_bytes());
-    }
-
-    fn put_reset(&mut self, stream: u32, code: ResetCode) {
-        self.put_frame(Kind::Reset, stream, false, &code.to_wire().to_be_bytes());
-    }
+/// Appends a whole frame to the tunnel's out buffer.
+pub(crate) fn put_frame(out: &mut BytesMut, kind: Kind, stream: u32, end: bool, payload: &[u8]) {
+    debug_assert!(payload.len() < 1 << 24, "the length has three bytes");
+    out.reserve(HEADER_LEN + payload.len());
+    out.put_u32(stream);
+    out.put_u8(kind.code() | if end { END } else { 0 });
+    out.put_uint(payload.len() as u64, 3);
+    out.put_slice(payload);
 }
 
-impl PutFrame for BytesMut {
-    fn put_frame(&mut self, kind: Kind, stream: u32, end: bool, payload: &[u8]) {
-        debug_assert!(payload.len() < 1 << 24, "the length has three bytes");
-        self.reserve(HEADER_LEN + payload.len());
-        self.put_u32(stream);
-        self.put_u8(kind.code() | if end { END } else { 0 });
-        self.put_uint(payload.len() as u64, 3);
-        self.put_slice(payload);
-    }
+pub(crate) fn put_credit(out: &mut BytesMut, stream: u32, amount: u32) {
+    put_frame(out, Kind::Credit, stream, false, &amount.to_be_bytes());
+}
+
+pub(crate) fn put_reset(out: &mut BytesMut, stream: u32, code: ResetCode) {
+    put_frame(out, Kind::Reset, stream, false, &code.to_wire().to_be_bytes());
 }
 
 #[cfg(test)]
@@ -158,7 +152,7 @@ mod tests {
     #[test]
     fn a_frame_reads_back_as_it_was_written() {
         let mut out = BytesMut::new();
-        out.put_frame(Kind::Data, 0x0102_0304, true, b"payload");
+        put_frame(&mut out, Kind::Data, 0x0102_0304, true, b"payload");
         let header: [u8; HEADER_LEN] = out[..HEADER_LEN].try_into().unwrap();
         assert_eq!(header, [1, 2, 3, 4, 0x84, 0, 0, 7]);
         let parsed = FrameHeader::parse(header).unwrap();

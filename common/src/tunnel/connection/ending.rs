@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 
 use super::super::error::{ResetCode, StreamError};
-use super::super::frame::PutFrame;
+use super::super::frame::put_reset;
 use super::super::stream::Stream;
 use super::Connection;
 
@@ -26,7 +26,7 @@ impl Connection {
             return;
         }
         self.buffered -= stream.fail(StreamError::Reset(code));
-        self.out.put_reset(id, code);
+        put_reset(&mut self.out, id, code);
         self.driver.wake();
     }
 

@@ -102,7 +102,7 @@ impl Fuzzed {
                 let kind = FRAMES.get(number % FRAMES.len()).copied().unwrap_or(Kind::Ping);
                 let stream = u32::from(action >> 4);
                 let payload = script.split_to(number.min(script.len()));
-                self.input.put_frame(kind, stream, argument & 128 != 0, &payload);
+                put_frame(&mut self.input, kind, stream, argument & 128 != 0, &payload);
                 self.feed();
             }
             5 => {

@@ -5,7 +5,9 @@ use std::time::Instant;
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::super::error::{ResetCode, StreamError, TunnelError};
-use super::super::frame::{FrameHeader, HEADER_LEN, Kind, MAX_REASON, PREFACE, PutFrame};
+use super::super::frame::{
+    FrameHeader, HEADER_LEN, Kind, MAX_REASON, PREFACE, put_frame, put_reset,
+};
 use super::super::hello::{Hello, Notice};
 use super::super::stream::Stream;
 use super::super::window::Window;
@@ -140,7 +142,7 @@ impl Connection {
                 Ok(())
             }
             Kind::Ping => {
-                self.out.put_frame(Kind::Pong, 0, false, payload);
+                put_frame(&mut self.out, Kind::Pong, 0, false, payload);
                 Ok(())
             }
             Kind::Pong => {
@@ -200,12 +202,10 @@ impl Connection {
             }
             // The peer's ids have come round before the application let go of the old stream.
             stream.fail(StreamError::Reset(ResetCode::Cancelled));
-            self.out.put_reset(id, ResetCode::NotBegun);
+            put_reset(&mut self.out, id, ResetCode::NotBegun);
             return Ok(());
-        } else if self.peer_streams >= self.limits.max_streams
-            || self.drain == Some(DrainMark::Known)
-        {
-            self.out.put_reset(id, ResetCode::NotBegun);
+        } else if self.peer_streams >= self.limits.max_streams || self.drain == Some(DrainMark::Known) {
+            put_reset(&mut self.out, id, ResetCode::NotBegun);
             return Ok(());
         } else {
             self.accept(id);
@@ -277,7 +277,7 @@ impl Connection {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         self.buffered -= stream.inbound.abandon();
         stream.fail(StreamError::Reset(ResetCode::Overloaded));
-        self.out.put_reset(id, ResetCode::Overloaded);
+        put_reset(&mut self.out, id, ResetCode::Overloaded);
     }
 
     fn credit(&mut self, id: u32, amount: u64) -> Result<(), TunnelError> {

@@ -30,7 +30,7 @@ use self::openers::Openers;
 pub(crate) use self::openers::Ticket;
 use self::queue::Queue;
 use super::error::{StreamError, TunnelError};
-use super::frame::{Kind, MAX_REASON, PREFACE, PutFrame};
+use super::frame::{Kind, MAX_REASON, PREFACE, put_frame};
 use super::hello::{Hello, Notice};
 use super::limits::Limits;
 use super::liveness::Liveness;
@@ -214,7 +214,13 @@ impl Connection {
     pub(crate) fn close(&mut self, reason: &str) {
         if self.closing.is_none() && self.end.is_none() {
             let len = reason.floor_char_boundary(MAX_REASON);
-            self.out.put_frame(Kind::Close, 0, false, reason.as_bytes().get(..len).unwrap_or(&[]));
+            put_frame(
+                &mut self.out,
+                Kind::Close,
+                0,
+                false,
+                reason.as_bytes().get(..len).unwrap_or(&[]),
+            );
             let ends_at = self.written + self.out.len() as u64;
             self.closing = Some(Goodbye { said_at: self.now, ends_at });
             self.openers.wake(usize::MAX);
@@ -282,7 +288,7 @@ impl Connection {
 
     fn ping(&mut self) -> u64 {
         let nonce = self.liveness.ping(self.now);
-        self.out.put_frame(Kind::Ping, 0, false, &nonce.to_be_bytes());
+        put_frame(&mut self.out, Kind::Ping, 0, false, &nonce.to_be_bytes());
         self.driver.wake();
         nonce
     }
@@ -291,7 +297,7 @@ impl Connection {
 fn put_json(out: &mut BytesMut, kind: Kind, value: &impl serde::Serialize) {
     // Strings, numbers and lists of them always serialise.
     let json = serde_json::to_vec(value).unwrap_or_default();
-    out.put_frame(kind, 0, false, &json);
+    put_frame(out, kind, 0, false, &json);
 }
 
 #[derive(Default)]

@@ -3,7 +3,7 @@
 use std::task::{Context, Poll, Waker};
 
 use super::super::error::{StreamError, TunnelError};
-use super::super::frame::{Kind, MAX_DATA, PutFrame};
+use super::super::frame::{Kind, MAX_DATA, put_frame};
 use super::super::head::EncodedHead;
 use super::super::stream::Stream;
 use super::super::window::Window;
@@ -53,7 +53,7 @@ impl Connection {
         let window = Window::new(self.limits.initial_credit, self.now);
         let mut stream = Stream::new(window, peer_credit as usize);
         let id = self.free_id();
-        self.out.put_frame(Kind::Head, id, end, head.payload());
+        put_frame(&mut self.out, Kind::Head, id, end, head.payload());
         stream.begun_at = self.written + self.out.len() as u64;
         stream.ended = end;
         self.streams.insert(id, stream);
@@ -168,7 +168,7 @@ impl Connection {
         stream.sent += data.len();
         stream.used += data.len();
         stream.ended |= end;
-        self.out.put_frame(Kind::Data, id, end, data);
+        put_frame(&mut self.out, Kind::Data, id, end, data);
         self.driver.wake();
     }
 
@@ -230,7 +230,7 @@ impl Connection {
             return Poll::Ready(Ok(()));
         }
         stream.ended = end;
-        self.out.put_frame(kind, id, end, section.payload());
+        put_frame(&mut self.out, kind, id, end, section.payload());
         self.driver.wake();
         Poll::Ready(Ok(()))
     }

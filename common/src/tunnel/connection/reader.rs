@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::super::error::StreamError;
-use super::super::frame::PutFrame;
+use super::super::frame::put_credit;
 use super::super::window::Growth;
 use super::Connection;
 
@@ -72,7 +72,7 @@ impl Connection {
             spare: &mut self.spare_credit,
         };
         if let Some(grant) = stream.inbound.window.take(len, self.now, growth) {
-            self.out.put_credit(id, grant);
+            put_credit(&mut self.out, id, grant);
             self.driver.wake();
         }
     }

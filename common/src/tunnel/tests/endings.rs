@@ -9,14 +9,14 @@ use http_body_util::{Empty, Full};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::{Instant, timeout};
 
-use super::super::frame::{Kind, PREFACE, PutFrame};
+use super::super::frame::{Kind, PREFACE, put_frame};
 use super::*;
 
 /// What a peer that was written by hand says first.
 fn hello() -> BytesMut {
     let hello = Hello { max_streams: 10, initial_credit: 1 << 30, ..Hello::default() };
     let mut bytes = BytesMut::from(&PREFACE[..]);
-    bytes.put_frame(Kind::Hello, 0, false, &serde_json::to_vec(&hello).unwrap());
+    put_frame(&mut bytes, Kind::Hello, 0, false, &serde_json::to_vec(&hello).unwrap());
     bytes
 }
 
@@ -138,7 +138,7 @@ async fn a_peer_that_does_not_read_is_given_up() {
     let (session, mut far, drain) = against(&hello()).await;
     drain.spawn(async move {
         let mut ping = BytesMut::new();
-        ping.put_frame(Kind::Ping, 0, false, &[0; 8]);
+        put_frame(&mut ping, Kind::Ping, 0, false, &[0; 8]);
         while far.write_all(&ping).await.is_ok() {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
@@ -169,7 +169,7 @@ async fn a_peer_that_breaks_the_protocol_is_told_why() {
         timeout(LIMIT, far.read_to_end(&mut read)).await.unwrap().unwrap();
         assert!(read.starts_with(&PREFACE));
         let mut close = BytesMut::new();
-        close.put_frame(Kind::Close, 0, false, why.as_bytes());
+        put_frame(&mut close, Kind::Close, 0, false, why.as_bytes());
         assert!(read.ends_with(&close), "{:?}", read.escape_ascii().to_string());
         assert_eq!(end(&session).await.to_string(), why);
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::header::HeaderValue;
 
 use super::super::super::error::ResetCode;
+use super::super::super::frame::put_credit;
 use super::*;
 
 #[test]
@@ -25,7 +26,7 @@ fn data_beyond_the_credit_ends_the_tunnel() {
     let limits = Limits { initial_credit: 10, ..Limits::default() };
     let mut pair = Pair::connected(&limits);
     let id = pair.open(false);
-    pair.send.out.put_frame(Kind::Data, id, false, &[0; 11]);
+    put_frame(&mut pair.send.out, Kind::Data, id, false, &[0; 11]);
     assert!(matches!(pair.step(usize::MAX), Err(TunnelError::Protocol(_))));
 }
 
@@ -83,7 +84,7 @@ fn floods_end_the_tunnel() {
         let mut pair = Pair::connected(&Limits::default());
         let id = pair.open(false);
         for _ in 0..2000 {
-            pair.send.out.put_frame(kind, stream * id, false, payload);
+            put_frame(&mut pair.send.out, kind, stream * id, false, payload);
         }
         pair.step(usize::MAX)
     };
@@ -208,6 +209,6 @@ fn credit_fits_into_its_frame_whatever_the_limits() {
 fn impossible_credit_ends_the_tunnel() {
     let mut pair = Pair::connected(&Limits::default());
     let id = pair.open(false);
-    pair.receive.out.put_credit(id, u32::MAX);
+    put_credit(&mut pair.receive.out, id, u32::MAX);
     assert!(matches!(pair.step(usize::MAX), Err(TunnelError::Protocol(_))));
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::super::super::error::ResetCode;
-use super::super::super::frame::{HEADER_LEN, MAX_HEAD};
+use super::super::super::frame::{HEADER_LEN, MAX_HEAD, put_credit, put_reset};
 use super::*;
 
 #[test]
@@ -109,7 +109,7 @@ fn a_drain_serves_what_comes_before_the_peer_knows() {
 #[test]
 fn skips_frames_of_later_versions() {
     let mut pair = Pair::connected(&Limits::default());
-    pair.send.out.put_frame(Kind::Unknown, 5, true, b"whatever it is");
+    put_frame(&mut pair.send.out, Kind::Unknown, 5, true, b"whatever it is");
     let id = pair.open(true);
     pair.settle();
     assert_eq!(pair.accept(), id);
@@ -184,12 +184,12 @@ fn nothing_follows_end() {
 fn frames_for_unknown_streams_are_ignored() {
     let mut pair = Pair::connected(&Limits::default());
     for id in [1, 2, 77, u32::MAX] {
-        pair.receive.out.put_credit(id, 5);
-        pair.receive.out.put_reset(id, ResetCode::Failed);
-        pair.receive.out.put_frame(Kind::Data, id, true, b"data");
-        pair.receive.out.put_frame(Kind::Trailers, id, true, b"trailers");
+        put_credit(&mut pair.receive.out, id, 5);
+        put_reset(&mut pair.receive.out, id, ResetCode::Failed);
+        put_frame(&mut pair.receive.out, Kind::Data, id, true, b"data");
+        put_frame(&mut pair.receive.out, Kind::Trailers, id, true, b"trailers");
     }
-    pair.receive.out.put_frame(Kind::Head, 77, true, b"an answer");
+    put_frame(&mut pair.receive.out, Kind::Head, 77, true, b"an answer");
     pair.settle();
     assert_eq!((pair.send.in_flight(), pair.send.buffered), (0, 0));
 }
