@@ -130,12 +130,13 @@ impl Session {
         self.connection.borrow().is_standby()
     }
 
-    /// Asks the peer to open no more streams. [`Self::changed`] resolves when the last one ends.
+    /// Asks the peer to open no more streams. [`Self::changed`] resolves when the last one has ended
+    /// and the peer has all of it.
     pub fn drain(&self) {
         self.connection.borrow_mut().drain();
     }
 
-    /// The peer knows of the drain, and nothing is in flight.
+    /// Nothing is in flight, nothing will be, and the peer has all that was sent.
     pub fn is_drained(&self) -> bool {
         self.connection.borrow().is_drained()
     }

@@ -86,9 +86,7 @@ impl Connection {
             self.peer_streams -= 1;
         }
         self.wake_openers();
-        if self.is_drained() {
-            self.changed();
-        }
+        self.advance_drain(None);
     }
 
     /// The stream, unless it has ended early.

@@ -11,7 +11,7 @@ use super::super::frame::{
 use super::super::hello::{Hello, Notice};
 use super::super::stream::Stream;
 use super::super::window::Window;
-use super::{Connection, DrainMark};
+use super::Connection;
 
 /// PING, PONG, NOTICE, unknown and empty DATA frames that a peer may send per PING interval.
 /// A correct peer needs a handful; none of them costs it anything else.
@@ -204,7 +204,7 @@ impl Connection {
             stream.fail(StreamError::Reset(ResetCode::Cancelled));
             put_reset(&mut self.out, id, ResetCode::NotBegun);
             return Ok(());
-        } else if self.peer_streams >= self.limits.max_streams || self.drain == Some(DrainMark::Known) {
+        } else if self.peer_streams >= self.limits.max_streams || self.refuses_streams() {
             put_reset(&mut self.out, id, ResetCode::NotBegun);
             return Ok(());
         } else {
@@ -298,10 +298,7 @@ impl Connection {
 
     fn pong(&mut self, nonce: u64) {
         self.liveness.pong(nonce, self.now);
-        if self.drain == Some(DrainMark::Announced { ping: nonce }) {
-            self.drain = Some(DrainMark::Known);
-            self.changed();
-        }
+        self.advance_drain(Some(nonce));
     }
 }
 

@@ -124,6 +124,10 @@ enum DrainMark {
     Announced { ping: u64 },
     /// The peer has answered a PING that was sent after the notice.
     Known,
+    /// Nothing is in flight any more, but the last answers may still be on their way.
+    Ended { ping: u64 },
+    /// The peer has answered a PING that was sent after them.
+    Arrived,
 }
 
 impl Connection {
@@ -204,9 +208,34 @@ impl Connection {
         self.drain = Some(DrainMark::Announced { ping });
     }
 
-    /// The peer knows of the drain, and nothing is in flight.
+    /// Nothing is in flight, nothing will be, and the peer has all that was sent: a slow path may
+    /// hold megabytes that nobody waits for once the tunnel is closed.
     pub(crate) fn is_drained(&self) -> bool {
-        self.drain == Some(DrainMark::Known) && self.streams.is_empty()
+        self.drain == Some(DrainMark::Arrived)
+    }
+
+    /// Whether the peer must know by now that it can open no more streams.
+    fn refuses_streams(&self) -> bool {
+        !matches!(self.drain, None | Some(DrainMark::Announced { .. }))
+    }
+
+    /// The drain may have come further: the last stream is gone, or `pong` has come.
+    fn advance_drain(&mut self, pong: Option<u64>) {
+        match self.drain {
+            Some(DrainMark::Announced { ping }) if pong == Some(ping) => {
+                self.drain = Some(DrainMark::Known);
+                self.advance_drain(None);
+            }
+            Some(DrainMark::Known) if self.streams.is_empty() => {
+                let ping = self.ping();
+                self.drain = Some(DrainMark::Ended { ping });
+            }
+            Some(DrainMark::Ended { ping }) if pong == Some(ping) => {
+                self.drain = Some(DrainMark::Arrived);
+                self.changed();
+            }
+            _ => {}
+        }
     }
 
     /// Says goodbye: what was sent before still leaves, then the driver ends the tunnel. Of
@@ -271,7 +300,7 @@ impl Connection {
         self.buffered
     }
 
-    /// Resolves when HELLO or a NOTICE came, the last stream of a drain ended, or the tunnel
+    /// Resolves when HELLO or a NOTICE came, a drain is over, or the tunnel
     /// ended, since `seen` was returned. For one task at a time.
     pub(crate) fn poll_changed(&mut self, seen: u64, cx: &Context<'_>) -> Poll<u64> {
         if self.changes != seen {

@@ -103,6 +103,8 @@ fn a_drain_serves_what_comes_before_the_peer_knows() {
     ));
     assert!(pair.receive.poll_send_head(early, &answer(), true, &context()).is_ready());
     release(&mut pair.receive, early);
+    assert!(!pair.receive.is_drained(), "the answer is still on its way");
+    pair.settle();
     assert!(pair.receive.is_drained());
 }
 
