@@ -26,6 +26,10 @@ const MAX_HEAD_BYTES: usize = 128 * 1024;
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;
 
+/// Streams given up by their callers that a target may still be sending on without an error; each is
+/// remembered for a second.
+const FORGIVEN_RESETS: usize = 4096;
+
 /// Opens connections to targets.
 #[derive(Debug)]
 pub(super) struct Dialler {
@@ -59,7 +63,9 @@ impl Dialler {
             Scheme::H2c => self.http2(tcp).await,
             Scheme::Http => Ok(Connected::Http1(Client::new(Stream::Plain(tcp)))),
             Scheme::Https => {
-                let client = self.trust.client(target).await?;
+                let client = timeout_at(deadline, self.trust.client(target))
+                    .await
+                    .map_err(|_| timed_out(route))??;
                 let config = if only_http1 { client.http1 } else { client.any };
                 let handshake = TlsConnector::from(config).connect(tls::server_name(target)?, tcp);
                 let stream = timeout_at(deadline, handshake)
@@ -86,6 +92,12 @@ impl Dialler {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(STREAM_WINDOW as usize)
             .max_header_list_size(MAX_HEAD_BYTES as u32)
+            // Until its SETTINGS say how many streams the target takes, it may refuse any beyond one.
+            .initial_max_send_streams(1)
+            .max_concurrent_reset_streams(FORGIVEN_RESETS)
+            // What comes late for streams that were given up is no fault of the target's, and a count
+            // of it for the connection's life would end it for all.
+            .max_local_error_reset_streams(None)
             .handshake(TokioIo::new(io))
             .await
             .map_err(|error| failure::classify(&error).0)?;

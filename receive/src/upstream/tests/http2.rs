@@ -59,6 +59,68 @@ async fn a_lost_connection_is_replaced() {
     assert_eq!(world.accepted.get(), 2);
 }
 
+/// It may refuse whatever comes before the caller knows its limit, and a POST is not sent twice.
+#[tokio::test(flavor = "local")]
+async fn a_burst_respects_what_the_target_takes() {
+    let world = World::new(Scheme::H2c, |stream, _| async move {
+        let mut server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        server.max_concurrent_streams(2);
+        let _ = server.serve_connection(TokioIo::new(stream), service_fn(describe)).await;
+    })
+    .await;
+    let (world, callers) = (Rc::new(world), Drain::new());
+    let answered = Rc::new(Cell::new(0));
+    for _ in 0..50 {
+        let (world, answered) = (Rc::clone(&world), Rc::clone(&answered));
+        callers.spawn(async move {
+            let answer = world.send(streaming(Method::POST)).await.unwrap();
+            assert_eq!(text(answer).await, "POST http://caller/a?b hello 1");
+            answered.set(answered.get() + 1);
+        });
+    }
+    callers.finish(LIMIT).await;
+    assert_eq!(answered.get(), 50);
+}
+
+/// h2 counts what comes late for a stream that was given up as errors of the connection.
+#[tokio::test(flavor = "local")]
+async fn callers_that_give_up_leave_the_connection_to_the_others() {
+    let world = World::new(Scheme::H2c, |stream, _| async move {
+        let endless = async |_| Ok::<_, Infallible>(Response::new(Endless));
+        let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        let _ = server.serve_connection(TokioIo::new(stream), service_fn(endless)).await;
+    })
+    .await;
+    let mut quiet = world.send(request(Method::GET)).await.unwrap().into_body();
+    for _ in 0..30 {
+        let mut answers = Vec::new();
+        for _ in 0..100 {
+            let mut body = world.send(request(Method::GET)).await.unwrap().into_body();
+            within(body.frame()).await.unwrap().unwrap();
+            answers.push(body);
+        }
+    }
+    for _ in 0..100 {
+        within(quiet.frame()).await.unwrap().unwrap();
+    }
+    assert_eq!(world.accepted.get(), 1);
+}
+
+/// A body without an end.
+struct Endless;
+
+impl http_body::Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        std::task::Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[0; 1024])))))
+    }
+}
+
 /// As a node that has lost its power does: nothing comes, not even the end.
 #[tokio::test(flavor = "local")]
 async fn a_connection_that_answers_nobody_is_replaced() {
