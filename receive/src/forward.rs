@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Response;
 use http::request::Parts;
+use http::{Response, StatusCode};
 use http_body::Body;
 use http_body_util::{Either, Empty, Full};
 use tokio::sync::watch;
@@ -141,7 +141,12 @@ impl Forward {
         match answer.await {
             Ok(Answer::Response(mut response)) => {
                 let version = response.version();
-                headers::prepare_response(response.headers_mut(), version);
+                let offered = headers::prepare_response(response.headers_mut(), version);
+                // It must say to what (RFC 9110 §15.5.22).
+                if let (Some(protocol), StatusCode::UPGRADE_REQUIRED) = (offered, response.status())
+                {
+                    protocol.restore(response.headers_mut());
+                }
                 self.metrics.answered(response.status());
                 Answer::Response(response.map(Either::Right))
             }

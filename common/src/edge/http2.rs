@@ -56,6 +56,7 @@ pub(super) async fn serve<S, F, B, Io>(
     let stream_idle = limits.stream_idle_timeout;
     let activity = Rc::new(Activity::default());
     let service = service_fn(|mut request: Request<Incoming>| {
+        join_cookies(request.headers_mut());
         let on_upgrade = as_upgrade(&mut request);
         let in_flight = activity.begin();
         let body = |body| match on_upgrade {
@@ -84,6 +85,9 @@ pub(super) async fn serve<S, F, B, Io>(
         .max_concurrent_streams(limits.max_http2_streams)
         .max_header_list_size(u32::try_from(limits.max_head).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(MAX_RESETS)
+        // Uploads go on for a moment after an early answer. Each such frame is an error of its stream,
+        // and a count of them for the connection's life would end it for the other requests.
+        .max_local_error_reset_streams(None)
         .max_send_buf_size(SEND_BUFFER)
         // The answer's own Date is the target's.
         .auto_date_header(false)
@@ -104,6 +108,18 @@ pub(super) async fn serve<S, F, B, Io>(
     };
     if let Err(error) = served {
         tracing::debug!(%error, "a caller's HTTP/2 connection failed");
+    }
+}
+
+/// Makes one field of the cookies, which HTTP/2 may have in several (RFC 9113 §8.2.3): servers of
+/// HTTP/1.1 would read these as a list with commas.
+fn join_cookies(headers: &mut HeaderMap) {
+    let cookies: Vec<_> =
+        headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&cookies.join(b"; ".as_slice()))
+    {
+        headers.insert(header::COOKIE, joined);
     }
 }
 
@@ -135,8 +151,12 @@ where
     Io: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     match (answer, on_upgrade) {
-        (Answer::Response(response), _) => {
+        (Answer::Response(mut response), on_upgrade) => {
             in_flight.answers();
+            // To the caller, any 2xx means that the protocol was switched (RFC 8441 §5).
+            if on_upgrade.is_some() && response.status().is_success() {
+                *response.status_mut() = StatusCode::BAD_GATEWAY;
+            }
             Ok(response.map(|body| Either::Left(Tracked::new(body, &in_flight))))
         }
         (Answer::Switched(head, io), Some(on_upgrade)) => {

@@ -76,10 +76,7 @@ impl Downstream<'_> {
 pub fn set_forwarded(headers: &mut HeaderMap, downstream: &Downstream<'_>) {
     remove_all(headers, |name| {
         let name = name.as_str();
-        let claims_origin = begins_like(name, "x-forwarded-")
-            || spells(name, "forwarded")
-            || spells(name, "x-real-ip");
-        claims_origin && (!downstream.trust || name.contains(['_', '.']))
+        claims_origin(name) && (!downstream.trust || name.contains(['_', '.']))
     });
     let host = headers.get(header::HOST).filter(|host| !host.is_empty()).cloned();
     let element = HeaderValue::from_maybe_shared(Bytes::from(downstream.element(host.as_ref())));
@@ -92,6 +89,11 @@ pub fn set_forwarded(headers: &mut HeaderMap, downstream: &Downstream<'_>) {
     if let Some(host) = host {
         headers.entry(X_FORWARDED_HOST).or_insert(host);
     }
+}
+
+/// Whether a field speaks of an earlier client, in any spelling.
+pub(super) fn claims_origin(name: &str) -> bool {
+    begins_like(name, "x-forwarded-") || spells(name, "forwarded") || spells(name, "x-real-ip")
 }
 
 /// Signs a message that `version` was received in.

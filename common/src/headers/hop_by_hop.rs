@@ -83,7 +83,7 @@ static KEPT_IF_NAMED: [HeaderName; 2] = [header::HOST, header::CONTENT_LENGTH];
 /// The `Proxy-Auth*` fields are between a client and the proxy that asked (RFC 9110 §11.7). No part
 /// of the bridge asks, so they are a mistake here, and a target must not see such credentials nor
 /// ask for them.
-fn is_hop_by_hop(name: &HeaderName) -> bool {
+pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
         "connection"

@@ -14,10 +14,12 @@ mod spare;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Version, header};
 
+use self::forwarded::claims_origin;
 pub use self::forwarded::{
     Address, Downstream, MAX_BRIDGES, append_via, check_loop, set_forwarded,
 };
 pub use self::framing::{check_framing, settle_host};
+use self::hop_by_hop::is_hop_by_hop;
 pub use self::hop_by_hop::{UpgradeProtocol, strip_hop_by_hop};
 pub use self::request_id::RequestIds;
 pub use self::routing::{remove_condition, stamp, take_condition};
@@ -55,6 +57,17 @@ pub fn prepare_response(headers: &mut HeaderMap, version: Version) -> Option<Upg
     let upgrade = strip_hop_by_hop(headers);
     append_via(headers, version);
     upgrade
+}
+
+/// Makes trailers fit to be forwarded, of a request or a response: a field that speaks of the last hop,
+/// or that says where a message ends, goes or comes from, has no place there (RFC 9110 §6.5.1).
+pub fn prepare_trailers(trailers: &mut HeaderMap) {
+    remove_all(trailers, |name| {
+        is_hop_by_hop(name)
+            || claims_origin(name.as_str())
+            || matches!(*name, header::CONTENT_LENGTH | header::HOST | header::TRAILER)
+    });
+    remove_condition(trailers);
 }
 
 /// The comma-separated elements of all lines of a field (RFC 9110 §5.6.1). Bytes, because a value

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
 
-use super::{Address, Downstream, prepare_request, prepare_response, stamp};
+use super::{Address, Downstream, prepare_request, prepare_response, prepare_trailers, stamp};
 use crate::condition::Condition;
 
 const TABLE: &str = include_str!("../../../docs/headers.md");
@@ -24,6 +24,31 @@ fn every_row_of_the_table_is_true() {
         check(row, field, &sent, request, forwarded_request(&sent));
         check(row, field, &sent, response, Some(forwarded_response(&sent)));
     }
+}
+
+#[test]
+fn trailers_say_nothing_of_hops_and_ways() {
+    let names = [
+        "x-sum",
+        "server-timing",
+        "connection",
+        "keep-alive",
+        "te",
+        "transfer-encoding",
+        "content-length",
+        "host",
+        "trailer",
+        "forwarded",
+        "x-forwarded-for",
+        "x_real.ip",
+        "x_proxy-condition",
+    ];
+    let mut trailers: HeaderMap = names
+        .iter()
+        .map(|name| (HeaderName::from_static(name), HeaderValue::from_static("1")))
+        .collect();
+    prepare_trailers(&mut trailers);
+    assert_eq!(trailers.keys().collect::<Vec<_>>(), ["x-sum", "server-timing"]);
 }
 
 fn check(row: &str, field: &str, sent: &[(&str, &str)], rule: &str, got: Option<HeaderMap>) {

@@ -15,6 +15,7 @@ use http_body::{Body, Frame};
 use super::connection::Connection;
 use super::error::{ResetCode, StreamError};
 use super::head::{self, EncodedHead};
+use crate::headers;
 
 /// The half that reads: heads first, then a [`Body`].
 ///
@@ -165,7 +166,8 @@ impl SendHalf {
         Ok(())
     }
 
-    async fn send_trailers(mut self, trailers: Option<HeaderMap>) -> Result<(), SendBodyError> {
+    async fn send_trailers(mut self, mut trailers: Option<HeaderMap>) -> Result<(), SendBodyError> {
+        trailers.iter_mut().for_each(headers::prepare_trailers);
         // Trailers that fit into no frame are left out, as RFC 9110 §6.5.1 allows.
         let Some(Ok(trailers)) = trailers.as_ref().map(EncodedHead::trailers) else {
             self.send_end();

@@ -1,6 +1,7 @@
 //! What concerns callers only, whatever the transport: TLS, names, how connections end.
 
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -8,6 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper::client::conn::http2::SendRequest;
 use hyper::ext::Protocol;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
@@ -216,24 +219,7 @@ fn a_websocket_over_http_2_becomes_an_upgrade() {
     let bridge = Bridge::new(Transport::Memory).route("chat", &origin).start();
     let at = bridge.at("chat");
     run(async move {
-        let stream = TokioIo::new(TcpStream::connect(at).await.unwrap());
-        let drain = Drain::new();
-        let (mut sender, connection) = hyper::client::conn::http2::Builder::new(drain.clone())
-            .timer(TokioTimer::new())
-            .handshake(stream)
-            .await
-            .unwrap();
-        drain.spawn(async move {
-            let _ = connection.await;
-        });
-        let connect = || {
-            let request = Request::builder().method(Method::CONNECT).uri("http://chat/chat");
-            request
-                .extension(Protocol::from_static("websocket"))
-                .body(Empty::<Bytes>::new())
-                .unwrap()
-        };
-        let response = sender.send_request(connect()).await.unwrap();
+        let (response, _sender) = websocket(at).await;
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["sec-websocket-protocol"], "chat");
         assert!(!response.headers().contains_key("sec-websocket-accept"));
@@ -242,6 +228,35 @@ fn a_websocket_over_http_2_becomes_an_upgrade() {
         let mut pong = [0; 4];
         socket.read_exact(&mut pong).await.unwrap();
         assert_eq!(&pong, b"pong");
-        drop((socket, sender));
     });
+}
+
+/// Any 2xx would say that the WebSocket is open.
+#[test]
+fn a_websocket_over_http_2_that_is_declined_is_not_open() {
+    let plain = Origin::saying("no");
+    let bridge = Bridge::new(Transport::Memory).route("plain", &plain).start();
+    let at = bridge.at("plain");
+    run(async move {
+        let (response, _sender) = websocket(at).await;
+        assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+    });
+}
+
+/// The answer to a WebSocket's request over HTTP/2, and what keeps its connection.
+async fn websocket(at: SocketAddr) -> (Response<Incoming>, SendRequest<Empty<Bytes>>) {
+    let stream = TokioIo::new(TcpStream::connect(at).await.unwrap());
+    let drain = Drain::new();
+    let (mut sender, connection) = hyper::client::conn::http2::Builder::new(drain.clone())
+        .timer(TokioTimer::new())
+        .handshake(stream)
+        .await
+        .unwrap();
+    drain.spawn(async move {
+        let _ = connection.await;
+    });
+    let request = Request::builder().method(Method::CONNECT).uri("http://chat/chat");
+    let request = request.extension(Protocol::from_static("websocket"));
+    let answer = sender.send_request(request.body(Empty::new()).unwrap()).await;
+    (answer.unwrap(), sender)
 }

@@ -19,6 +19,8 @@ over_each_transport!({
     grpc_may_fail_at_once
     many_streams_share_one_connection
     a_reset_cancels_the_request
+    cookies_in_several_fields_become_one
+    trailers_that_name_a_hop_are_dropped
 });
 
 /// A target that speaks HTTP/2 only.
@@ -189,4 +191,37 @@ fn a_reset_cancels_the_request(transport: Transport) {
         assert!(!caller.0.is_closed());
         bridge.until_idle();
     });
+}
+
+fn cookies_in_several_fields_become_one(transport: Transport) {
+    let origin = Origin::http(async |request| {
+        let cookies = request.headers().get_all(header::COOKIE).iter();
+        let cookies: Vec<_> = cookies.map(|cookie| cookie.to_str().unwrap().to_owned()).collect();
+        Response::new(full(cookies.join(" and ")))
+    });
+    let bridge = Bridge::new(transport).route("login", &origin).start();
+    run(async {
+        let mut caller = Http2::connect(bridge.at("login")).await;
+        let request = Request::get("http://shop/").header("cookie", "a=1").header("cookie", "b=2");
+        let request = request.body(full("")).unwrap();
+        let response = caller.0.send_request(request).await.unwrap();
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "a=1; b=2");
+    });
+}
+
+/// HTTP/2 would refuse them, and with them the end of the message.
+fn trailers_that_name_a_hop_are_dropped(transport: Transport) {
+    let origin = Origin::http(async |request| {
+        let trailers = request.into_body().collect().await.unwrap().trailers().cloned();
+        let trailers = trailers.unwrap_or_default();
+        let mut names: Vec<_> = trailers.keys().map(http::HeaderName::as_str).collect();
+        names.sort_unstable();
+        Response::new(full(names.join(" ")))
+    });
+    let bridge = h2c(Bridge::new(transport), "sums", &origin).start();
+    let mut caller = bridge.call("sums");
+    caller.send("POST / HTTP/1.1\r\nHost: caller\r\nTransfer-Encoding: chunked\r\n\r\n");
+    caller.send("2\r\nhi\r\n0\r\nKeep-Alive: 5\r\nConnection: close\r\nX-Sum: 1\r\n");
+    caller.send("X-Forwarded-For: evil\r\nX_Proxy_Condition: 1\r\nContent-Length: 9\r\n\r\n");
+    caller.reply().assert_ok("x-sum");
 }

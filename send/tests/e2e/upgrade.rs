@@ -104,3 +104,21 @@ fn the_target_may_decline(transport: Transport) {
         caller.reply().assert_ok("no");
     }
 }
+
+/// RFC 9110 §15.5.22.
+#[test]
+fn a_target_that_requires_another_protocol_says_which() {
+    let origin = Origin::script(|mut socket| {
+        socket.head();
+        socket.send(
+            "HTTP/1.1 426 Upgrade Required\r\nConnection: upgrade\r\nUpgrade: echo\r\n\
+             Content-Length: 0\r\n\r\n",
+        );
+    });
+    let bridge = Bridge::new(Transport::Memory).route("picky", &origin).start();
+    let mut caller = bridge.call("picky");
+    caller.send_get("/", "");
+    let reply = caller.reply();
+    assert_eq!((reply.status, reply.field("upgrade")), (426, Some("echo")));
+    assert_eq!(reply.field("connection"), Some("upgrade"));
+}
