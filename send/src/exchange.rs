@@ -1,6 +1,9 @@
 //! One request on one session: its body goes out beside the answer, which may come before it ends.
 
+use std::cell::RefCell;
 use std::error::Error;
+use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +15,9 @@ use tunnel_common::config::Route;
 use tunnel_common::drain::Drain;
 use tunnel_common::error::ProxyError;
 use tunnel_common::http1::Answer;
-use tunnel_common::tunnel::{Duplex, EncodedHead, RecvHalf, ResetCode, SendHalf, StreamError};
+use tunnel_common::tunnel::{
+    Duplex, EncodedHead, RecvHalf, ResetCode, SendBodyError, SendHalf, StreamError,
+};
 
 use crate::upload::Upload;
 
@@ -34,6 +39,8 @@ pub struct Outgoing<B> {
     pub upgrade: bool,
     /// Its caller waits to be asked for the body, with a 100.
     pub expects_continue: bool,
+    /// Why its body broke off on the way.
+    pub broken: Rc<RefCell<Option<String>>>,
 }
 
 impl<B> Outgoing<B>
@@ -81,10 +88,21 @@ where
     /// Whether the request may be sent again after `error`: the peer has provably not begun with it,
     /// or its method allows it; and nothing of its body is gone.
     pub(crate) fn may_repeat(&self, error: &StreamError) -> bool {
-        // Another leg may have lost its tunnel, which a sibling says so.
+        // Behind a sibling it may be another leg that lost its tunnel; this is how it says so.
         let lost =
             matches!(error, StreamError::TunnelLost { .. } | StreamError::Reset(ResetCode::Failed));
         self.upload.is_untouched() && (error.is_not_begun() || (self.idempotent && lost))
+    }
+
+    /// What the caller is told of a stream that failed before its answer.
+    pub(crate) fn failure(&self, error: &StreamError) -> ProxyError {
+        if let Some(reason) = &*self.broken.borrow() {
+            return broken_off(reason);
+        }
+        ProxyError::ConnectionTerminated(match error {
+            StreamError::TunnelLost { .. } => "the tunnel",
+            StreamError::Reset(_) | StreamError::Malformed => "the request's stream in the tunnel",
+        })
     }
 
     fn begin_body(&mut self, way: &mut Option<SendHalf>, drain: &Drain) {
@@ -92,9 +110,12 @@ where
             return;
         }
         if let (Some(send), Some(body)) = (way.take(), self.upload.take()) {
+            let broken = Rc::clone(&self.broken);
             drain.spawn(async move {
-                // The stream tells the reader of the answer what happened.
-                let _ = send.send_body(body).await;
+                // Of its own failure, the stream tells the reader of the answer.
+                if let Err(SendBodyError::Body(error)) = send.send_body(body).await {
+                    broken.replace(Some(error.to_string()));
+                }
             });
         }
     }
@@ -118,10 +139,7 @@ fn answer(
     }
 }
 
-/// What the caller is told of a stream that failed before its answer.
-pub(crate) fn failure(error: &StreamError) -> ProxyError {
-    ProxyError::ConnectionTerminated(match error {
-        StreamError::TunnelLost { .. } => "the tunnel",
-        StreamError::Reset(_) | StreamError::Malformed => "the request's stream in the tunnel",
-    })
+/// What the caller is told whose body broke off.
+pub(crate) fn broken_off(error: impl fmt::Display) -> ProxyError {
+    ProxyError::HttpRequest(format!("the request's body broke off: {error}").into())
 }

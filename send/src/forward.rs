@@ -19,7 +19,7 @@ use tunnel_common::headers::{self, Address, Downstream, RequestIds};
 use tunnel_common::http1::{Answer, Informer};
 use tunnel_common::tunnel::{Duplex, EncodedHead, MAX_HEAD, RecvHalf};
 
-use crate::exchange::Outgoing;
+use crate::exchange::{Outgoing, broken_off};
 use crate::metrics::{Counted, MappingMetrics};
 use crate::sessions::{Reach, Sessions};
 use crate::upload::Upload;
@@ -127,6 +127,7 @@ impl Forward {
             idempotent: parts.method.is_idempotent(),
             upgrade: upgrade.is_some(),
             expects_continue,
+            broken: Rc::default(),
         })
     }
 
@@ -137,9 +138,7 @@ impl Forward {
     ) -> Result<Answer<RecvHalf, Duplex>, ProxyError> {
         // To read a body that is to be asked for would be to ask for it.
         if !request.expects_continue && !request.upload.is_empty() {
-            Box::pin(request.upload.keep()).await.map_err(|error| {
-                ProxyError::HttpRequest(format!("the request's body broke off: {error}").into())
-            })?;
+            Box::pin(request.upload.keep()).await.map_err(broken_off)?;
         }
         let inform = |head: &Response<()>| {
             if let Some(informer) = informer {

@@ -30,7 +30,7 @@ pub use self::member::Reach;
 use self::member::{Member, Rank, is_sibling};
 use self::refusals::Refusals;
 pub use self::siblings::{Siblings, look_up, with_port};
-use crate::exchange::{self, Outgoing};
+use crate::exchange::Outgoing;
 use crate::metrics::Metrics;
 
 /// How often a request is tried at most, when no try can have begun it.
@@ -204,7 +204,7 @@ impl Sessions {
             }
             match request.exchange(send, recv, inform, &self.drain).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) if !request.may_repeat(&error) => return Err(exchange::failure(&error)),
+                Err(error) if !request.may_repeat(&error) => return Err(request.failure(&error)),
                 Err(error) if error.is_not_begun() && is_sibling(session.peer()) => {
                     if Instant::now() >= deadline() {
                         return Err(self.unavailable());

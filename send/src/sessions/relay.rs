@@ -39,6 +39,7 @@ impl Sessions {
             upload,
             upgrade,
             expects_continue: false,
+            broken: Rc::default(),
         };
         let inform = |head: &Response<()>| {
             if let Ok(head) = EncodedHead::response(head.status(), head.headers()) {

@@ -7,6 +7,8 @@ use crate::harness::{Bridge, LIMIT, Origin, Transport, block};
 
 over_each_transport!({
     an_early_answer_ends_a_big_upload
+    an_early_answer_outlives_an_upload_that_goes_on
+    a_body_that_breaks_off_is_the_callers_fault
     a_caller_that_leaves_a_download_cancels_it
     a_caller_that_leaves_before_the_answer_cancels_the_request
     a_caller_that_leaves_an_upload_leaves_it_incomplete
@@ -35,6 +37,44 @@ fn an_early_answer_ends_a_big_upload(transport: Transport) {
     caller.send(&block()[..]);
     let reply = caller.reply();
     assert_eq!((reply.status, &*reply.text()), (413, "big"));
+    bridge.until_idle();
+}
+
+/// Many clients read nothing before they have sent all: a reset would take the answer from them.
+fn an_early_answer_outlives_an_upload_that_goes_on(transport: Transport) {
+    let origin = Origin::script(|mut socket| {
+        if socket.head().is_some() {
+            socket.send("HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig");
+            socket.finish();
+            socket.rest();
+        }
+    });
+    let bridge = Bridge::new(transport).route("early", &origin).start();
+    let mut caller = bridge.call("early");
+    let (block, count) = (block(), 200);
+    let length = block.len() * count;
+    caller.send(format!("POST / HTTP/1.1\r\nHost: caller\r\nContent-Length: {length}\r\n\r\n"));
+    for _ in 0..count {
+        caller.send(&block[..]);
+    }
+    let reply = caller.reply();
+    assert_eq!((reply.status, reply.field("connection")), (413, Some("close")));
+    bridge.until_idle();
+}
+
+fn a_body_that_breaks_off_is_the_callers_fault(transport: Transport) {
+    let origin = Origin::script(|mut socket| {
+        if socket.head().is_some() {
+            socket.rest();
+        }
+    });
+    let bridge = Bridge::new(transport).route("broken", &origin).start();
+    let mut caller = bridge.call("broken");
+    caller.send("POST / HTTP/1.1\r\nHost: caller\r\nTransfer-Encoding: chunked\r\n\r\n");
+    caller.send("5\r\nhello\r\nno chunk\r\n");
+    let reply = caller.reply();
+    reply.assert_error(400, "http_request_error");
+    assert_eq!(reply.field("connection"), Some("close"));
     bridge.until_idle();
 }
 

@@ -14,7 +14,7 @@ use http::request::Parts;
 use http::{Response, StatusCode, Version};
 use http_body::Body;
 use tokio::io::AsyncWrite;
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::super::body::RequestBody;
 use super::super::error::Http1Error;
@@ -25,16 +25,18 @@ use super::super::stream::Stream;
 use super::super::switched::Switched;
 use super::super::wire::{LARGE, SMALL, Wire};
 use super::Caller;
+use crate::drain::Drain;
 use crate::edge::Limits;
 use crate::headers;
 
 /// What a caller may have sent beyond its request before it is read no further.
 const MAX_AHEAD: usize = SMALL;
 
-/// How long, and how much, a caller is listened to after the last answer, unless it asks no more: closing
-/// at once would reset the connection, and the answer could be lost with it (RFC 9112 §9.6).
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES: usize = 256 * 1024;
+/// How long a caller is listened to after the last answer, unless it asks no more: while something comes
+/// each second, and in all. Closing at once would reset the connection, and a caller in the middle of
+/// an upload would lose the answer with it (RFC 9112 §9.6).
+const LINGER_SILENCE: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_secs(30);
 
 /// What a caller does next.
 #[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
@@ -72,7 +74,7 @@ impl<'a> Connection<'a> {
             moved: 0,
             deadline: Instant::now() + limits.idle_timeout,
             wire: Rc::new(RefCell::new(Wire::new(stream, BytesMut::new()))),
-            sleep: Box::pin(tokio::time::sleep(limits.idle_timeout)),
+            sleep: Box::pin(sleep(limits.idle_timeout)),
             scanned: 0,
             is_first: true,
             asks_no_more: false,
@@ -202,6 +204,7 @@ impl<'a> Connection<'a> {
             false => Encoding::choose(&mut parts.headers, &body, version == Version::HTTP_11),
         };
         let keep_alive = keep_alive && !is_last && encoding != Encoding::UntilClose;
+        let keep_alive = keep_alive && self.reads_on(parts.status);
         let option = match (keep_alive, version) {
             (true, Version::HTTP_10) => Some(HeaderValue::from_static("keep-alive")),
             (true, _) => None,
@@ -218,6 +221,12 @@ impl<'a> Connection<'a> {
         out.output().extend_from_slice(b"\r\n");
         headers::recycle(&mut parts.headers);
         Sending::new(body, encoding, !keep_alive)
+    }
+
+    /// Whether the request is read to its end: who fails it early seldom wants its rest.
+    fn reads_on(&self, status: StatusCode) -> bool {
+        let wire = self.wire.borrow();
+        wire.decoder.is_done() || (wire.is_read() && status.is_success())
     }
 
     /// Sends what is left of a response, as long as the caller is there, and waits for the rest of the
@@ -280,8 +289,8 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    /// Says that no more comes, and lets the caller read it.
-    pub(super) async fn close(&mut self) {
+    /// Says that no more comes, and lets the caller read it; not for long once the drain is asked.
+    pub(super) async fn close(&mut self, drain: &Drain) {
         let wire = &self.wire;
         let listen = async {
             poll_fn(|cx| Pin::new(&mut wire.borrow_mut().stream).poll_shutdown(cx)).await?;
@@ -289,18 +298,24 @@ impl<'a> Connection<'a> {
             if self.asks_no_more && self.is_unused() && wire.borrow().decoder.is_done() {
                 return Ok(());
             }
-            let mut left = LINGER_BYTES;
-            while left > 0 {
+            loop {
                 wire.borrow_mut().input.clear();
-                match poll_fn(|cx| wire.borrow_mut().poll_fill(LARGE, cx)).await? {
-                    0 => break,
-                    len => left = left.saturating_sub(len),
+                let fill = poll_fn(|cx| wire.borrow_mut().poll_fill(LARGE, cx));
+                match timeout(LINGER_SILENCE, fill).await {
+                    Ok(Ok(1..)) => {}
+                    _ => return io::Result::Ok(()),
                 }
             }
-            io::Result::Ok(())
+        };
+        let late = async {
+            drain.asked().await;
+            sleep(LINGER_SILENCE).await;
         };
         // Whatever comes of it, the connection is closed after it.
-        let _ = tokio::time::timeout(LINGER, listen).await;
+        tokio::select! {
+            _ = timeout(LINGER, listen) => {}
+            () = late => {}
+        }
     }
 
     pub(super) fn into_switched(self) -> Result<Switched, Http1Error> {

@@ -96,17 +96,18 @@ where
                 Answer::Switched(head, other) => break Ending::Switched(head, other),
             };
             if !connection.finish(sending).await? {
-                connection.close().await;
+                Box::pin(connection.close(drain)).await;
                 return Ok(End::Closed);
             }
         };
-        Box::pin(end(connection, ending)).await
+        Box::pin(end(connection, ending, drain)).await
     }
 }
 
 async fn end<B, Io>(
     mut connection: Connection<'_>,
     ending: Ending<B, Io>,
+    drain: &Drain,
 ) -> Result<End, Http1Error>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -117,7 +118,7 @@ where
         Ending::Refused(error, reply) => {
             let sending = connection.begin(reply, true);
             connection.finish(sending).await?;
-            connection.close().await;
+            connection.close(drain).await;
             Err(error)
         }
         Ending::Switched(head, other) => {
