@@ -3,25 +3,17 @@
 
 use http::header::{self, HeaderValue};
 use http::request::Parts;
-use http::{HeaderMap, Method, Version};
+use http::{Method, Version};
 
 use crate::error::ProxyError;
+use crate::http1::Framing;
 
-/// Refuses a request whose end two servers could see at different places (RFC 9112 §6).
-///
-/// hyper's HTTP/1 server drops `Content-Length` itself when `Transfer-Encoding` is there, and joins
-/// equal `Content-Length` lines; behind it this is a second line of defence.
+/// Refuses a request whose end two servers could see at different places (RFC 9112 §6), whichever
+/// version it came in.
 pub fn check_framing(parts: &Parts) -> Result<(), ProxyError> {
-    let headers = &parts.headers;
-    if headers.contains_key(header::TRANSFER_ENCODING) {
-        check_transfer_encoding(headers, parts.version)?;
-    }
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    match (lengths.next(), lengths.next()) {
-        (None, _) => Ok(()),
-        (Some(length), None) if is_length(length) => Ok(()),
-        (Some(_), None) => Err(refused("the Content-Length is not a number of bytes")),
-        (Some(_), Some(_)) => Err(refused("the request has more than one Content-Length")),
+    match Framing::of_request(&parts.headers, parts.version) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(ProxyError::HttpRequest(error.to_string().into())),
     }
 }
 
@@ -69,29 +61,8 @@ pub fn settle_host(parts: &mut Parts) -> Result<(), ProxyError> {
     Ok(())
 }
 
-/// Only the one coding that every HTTP/1.1 server reads alike (RFC 9112 §6.1, §7).
-fn check_transfer_encoding(headers: &HeaderMap, version: Version) -> Result<(), ProxyError> {
-    if version != Version::HTTP_11 {
-        return Err(refused("only HTTP/1.1 has a Transfer-Encoding"));
-    }
-    if headers.contains_key(header::CONTENT_LENGTH) {
-        return Err(refused("the request has both Content-Length and Transfer-Encoding"));
-    }
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
-        _ => Err(refused("the only Transfer-Encoding that is taken is chunked")),
-    }
-}
-
 fn refused(why: &'static str) -> ProxyError {
     ProxyError::HttpRequest(why.into())
-}
-
-/// Digits only: `+5`, `5, 5` and what overflows 64 bits are read differently by different servers.
-fn is_length(value: &HeaderValue) -> bool {
-    value.as_bytes().iter().all(u8::is_ascii_digit)
-        && value.to_str().is_ok_and(|text| text.parse::<u64>().is_ok())
 }
 
 /// Whether this is `host[:port]`, or empty as RFC 9110 §7.2 allows.

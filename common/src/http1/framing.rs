@@ -7,7 +7,7 @@ use super::error::Http1Error;
 
 /// How the length of a body is known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Framing {
+pub(crate) enum Framing {
     /// In chunks, up to an empty one.
     Chunked,
     /// So many bytes.
@@ -19,16 +19,17 @@ pub(super) enum Framing {
 impl Framing {
     pub(super) const NONE: Self = Self::Length(0);
 
-    /// Refuses whatever two servers could read differently; RFC 9112 §6.1 and §6.3 allow that.
-    pub(super) fn of_request(headers: &HeaderMap, version: Version) -> Result<Self, Http1Error> {
+    /// Refuses whatever two servers could read differently; RFC 9112 §6.1 and §6.3 allow that. In
+    /// other versions than HTTP/1.1 there is no `Transfer-Encoding`.
+    pub(crate) fn of_request(headers: &HeaderMap, version: Version) -> Result<Self, Http1Error> {
         let chunked = is_chunked(headers)?;
         let length = content_length(headers)?;
         match (chunked, length) {
             (true, Some(_)) => {
                 Err(Http1Error::Malformed("Content-Length together with Transfer-Encoding"))
             }
-            (true, None) if version == Version::HTTP_10 => {
-                Err(Http1Error::Malformed("Transfer-Encoding in HTTP/1.0"))
+            (true, None) if version != Version::HTTP_11 => {
+                Err(Http1Error::Malformed("Transfer-Encoding outside HTTP/1.1"))
             }
             (true, None) => Ok(Self::Chunked),
             (false, length) => Ok(Self::Length(length.unwrap_or(0))),
