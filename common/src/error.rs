@@ -79,10 +79,12 @@ pub enum ProxyError {
         bridges: usize,
     },
     /// A head is larger than the bridge carries.
-    #[error("the request's head is over {limit} bytes")]
+    #[error("the request's head is over {bytes} bytes or {fields} fields")]
     RequestHeadTooLarge {
-        /// The limit, in bytes.
-        limit: usize,
+        /// The limit in bytes.
+        bytes: usize,
+        /// The limit in fields.
+        fields: usize,
     },
     /// The request's head did not come in time.
     #[error("the request's head took too long")]

@@ -7,10 +7,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tunnel_common::drain::Drain;
-use tunnel_common::edge::{self, Limits};
+use tunnel_common::edge::{self, Limits, Listener};
 use tunnel_common::headers::Address;
 use tunnel_common::http1::Stream;
 use tunnel_common::metrics::Unfinished;
@@ -24,7 +24,7 @@ const FIRST_BYTE: Duration = Duration::from_secs(60);
 
 /// Listens for both kinds and tells them apart by the first byte: no HTTP begins with 0.
 pub struct Entrance {
-    listener: TcpListener,
+    listener: Listener,
     forward: Rc<Forward>,
     sessions: Rc<Sessions>,
     /// Counts the connections that were broken off.
@@ -33,8 +33,8 @@ pub struct Entrance {
 }
 
 impl Entrance {
-    /// Opens the entrance. Whoever reaches it may name any condition, so `address` should be one
-    /// that only trusted callers reach.
+    /// Opens the entrance, for 10 000 connections at a time. Whoever reaches it may name any
+    /// condition, so `address` should be one that only trusted callers reach.
     pub fn bind(
         address: SocketAddr,
         forward: Rc<Forward>,
@@ -42,7 +42,7 @@ impl Entrance {
         cut: Counter,
         drain: Drain,
     ) -> io::Result<Self> {
-        let listener = edge::listen(address)?;
+        let listener = Listener::bind(address, Limits::default().max_connections)?;
         Ok(Self { listener, forward, sessions, cut, drain })
     }
 
@@ -55,9 +55,9 @@ impl Entrance {
     pub async fn serve(self) {
         let mut asked = pin!(self.drain.asked());
         loop {
-            let (stream, peer) = tokio::select! {
+            let (stream, peer, place) = tokio::select! {
                 () = &mut asked => return,
-                accepted = edge::accept(&self.listener, "entrance") => accepted,
+                accepted = self.listener.accept("entrance") => accepted,
             };
             let (forward, sessions) = (Rc::clone(&self.forward), Rc::clone(&self.sessions));
             let (cut, drain) = (self.cut.clone(), self.drain.clone());
@@ -88,6 +88,7 @@ impl Entrance {
                     }
                     _ => tracing::debug!(%peer, "a connection said nothing"),
                 }
+                drop(place);
             });
         }
     }

@@ -127,9 +127,7 @@ impl App {
             grace,
         );
         let config = Arc::clone(&process.config.borrow());
-        listeners.apply(&config).map_err(|errors| {
-            anyhow!("{}; end what holds the port, or change the mapping", join(&errors))
-        })?;
+        listeners.apply(&config).map_err(|errors| anyhow!(join(&errors)))?;
         sessions.announce(&config);
         let (tunnels, delay) = (Vec::new(), args.drain_delay.min(grace));
         Ok(Self {
@@ -307,23 +305,24 @@ async fn follow(
     sessions: Rc<Sessions>,
     ready: Ready,
 ) {
-    let mut failed = false;
+    let mut failures = String::new();
     loop {
         listeners.log_opened();
         tokio::select! {
             changed = config.changed() => if changed.is_err() { return std::future::pending().await },
-            () = tokio::time::sleep(RETRY), if failed => {}
+            () = tokio::time::sleep(RETRY), if !failures.is_empty() => {}
         }
         let snapshot = Arc::clone(&config.borrow_and_update());
         match listeners.apply(&snapshot) {
             Ok(()) => {
-                failed = false;
+                failures.clear();
                 ready.clear_note(LISTENERS);
             }
             Err(errors) => {
                 let errors = join(&errors);
-                if !std::mem::replace(&mut failed, true) {
+                if errors != failures {
                     tracing::error!(errors, "some mappings are not open; trying on");
+                    failures.clone_from(&errors);
                 }
                 ready.note(LISTENERS, errors);
             }

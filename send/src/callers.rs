@@ -4,14 +4,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::net::TcpStream;
 use tokio::time::sleep;
 use tunnel_common::drain::Drain;
-use tunnel_common::edge::{self, CallerTls, Limits};
+use tunnel_common::edge::{self, CallerTls, Limits, Listener};
 use tunnel_common::headers::Address;
 use tunnel_common::http1::Stream;
 use tunnel_common::metrics::Unfinished;
@@ -28,8 +26,6 @@ pub(crate) struct Callers {
     forward: Rc<Forward>,
     metrics: Metrics,
     limits: Limits,
-    /// Places for connections.
-    places: Arc<Semaphore>,
     drain: Drain,
 }
 
@@ -41,22 +37,17 @@ impl Callers {
         limits: Limits,
         drain: Drain,
     ) -> Self {
-        let places = Arc::new(Semaphore::new(limits.max_connections));
-        Self { mapping, forward, metrics, limits, places, drain }
+        Self { mapping, forward, metrics, limits, drain }
     }
 
-    /// Accepts until the drain is asked; beyond the limit callers wait in the system's queue.
-    pub(crate) async fn serve(self: Rc<Self>, listener: TcpListener) {
+    /// Accepts until the drain is asked.
+    pub(crate) async fn serve(self: Rc<Self>, listener: Listener) {
         let name = self.mapping.route.borrow().name.clone();
-        let next = async || {
-            let place = Arc::clone(&self.places).acquire_owned().await;
-            (edge::accept(&listener, &name).await, place.ok())
-        };
         let mut asked = pin!(self.drain.asked());
         loop {
-            let ((stream, peer), place) = tokio::select! {
+            let (stream, peer, place) = tokio::select! {
                 () = &mut asked => return,
-                next = next() => next,
+                accepted = listener.accept(&name) => accepted,
             };
             let held = (Counted::new(&self.metrics.connections), place);
             self.drain.spawn(Rc::clone(&self).connection(stream, peer, held));
@@ -89,7 +80,11 @@ impl Callers {
             };
             let call =
                 |head, body| Rc::clone(forward).call(Rc::clone(mapping), &caller, head, body);
-            let refuse = |error: &_| mapping.refuse(error, false).map(ReplyBody::from);
+            let refuse = |error: &_| {
+                let reply = mapping.refuse(error, false);
+                mapping.metrics.answered(reply.status());
+                reply.map(ReplyBody::from)
+            };
             edge::serve(stream, call, refuse, limits, drain).await;
             unfinished.ended();
             drop(held);

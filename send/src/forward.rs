@@ -16,7 +16,7 @@ use tunnel_common::config::Route;
 use tunnel_common::edge::{CallerBody, CallerTls};
 use tunnel_common::error::{self, ProxyError};
 use tunnel_common::headers::{self, Address, Downstream, RequestIds};
-use tunnel_common::http1::{Answer, Informer};
+use tunnel_common::http1::{Answer, Informer, MAX_FIELDS};
 use tunnel_common::tunnel::{Duplex, EncodedHead, MAX_HEAD, RecvHalf};
 
 use crate::exchange::{Outgoing, broken_off};
@@ -162,7 +162,8 @@ fn encode(parts: &Parts) -> Result<EncodedHead, ProxyError> {
     if parts.method == Method::CONNECT {
         return Err(ProxyError::HttpRequest("CONNECT is for proxies; this is a service".into()));
     }
-    EncodedHead::passed_on(parts).map_err(|_| ProxyError::RequestHeadTooLarge { limit: MAX_HEAD })
+    EncodedHead::passed_on(parts)
+        .map_err(|_| ProxyError::RequestHeadTooLarge { bytes: MAX_HEAD, fields: MAX_FIELDS })
 }
 
 /// The body of a reply: a short text of the bridge's own, or what comes through the tunnel.

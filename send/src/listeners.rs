@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::error::Error;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -21,7 +22,7 @@ use crate::metrics::Metrics;
 
 /// The open listeners.
 pub struct Listeners {
-    open: HashMap<u16, Listener>,
+    open: HashMap<u16, OpenMapping>,
     bind: IpAddr,
     forward: Rc<Forward>,
     metrics: Metrics,
@@ -32,7 +33,7 @@ pub struct Listeners {
     untold: Vec<(SocketAddr, String)>,
 }
 
-struct Listener {
+struct OpenMapping {
     mapping: Rc<Mapping>,
     drain: Drain,
 }
@@ -41,7 +42,7 @@ struct Listener {
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// The certificate for its callers cannot be used.
-    #[error("mapping {mapping}: {reason}")]
+    #[error("mapping {mapping}: {}", with_source(.reason))]
     Keys {
         /// The mapping's name.
         mapping: String,
@@ -49,7 +50,7 @@ pub enum ListenError {
         reason: KeysError,
     },
     /// The operating system refuses the address.
-    #[error("cannot listen on {address} for mapping {mapping}: {reason}")]
+    #[error("cannot listen on {address} for mapping {mapping}: {reason}{}", advice(.reason))]
     Port {
         /// The address.
         address: SocketAddr,
@@ -58,6 +59,21 @@ pub enum ListenError {
         /// What the operating system said.
         reason: io::Error,
     },
+}
+
+fn with_source(error: &KeysError) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; end what holds the port, or change the mapping",
+        io::ErrorKind::PermissionDenied => "; choose a port from 1024 on, or grant the right",
+        _ => "",
+    }
 }
 
 impl Listeners {
@@ -107,11 +123,9 @@ impl Listeners {
     fn open(&mut self, route: &Arc<Route>) -> Result<(), ListenError> {
         let tls = caller_tls(route)?;
         let address = SocketAddr::new(self.bind, route.port);
-        let listener = edge::listen(address).map_err(|reason| ListenError::Port {
-            address,
-            mapping: route.name.clone(),
-            reason,
-        })?;
+        let max_connections = self.limits.max_connections;
+        let listener = edge::Listener::bind(address, max_connections)
+            .map_err(|reason| ListenError::Port { address, mapping: route.name.clone(), reason })?;
         let drain = self.drain.child();
         let mapping = Rc::new(Mapping {
             route: RefCell::new(Arc::clone(route)),
@@ -132,12 +146,12 @@ impl Listeners {
             ending.asked().await;
             ending.finish(grace).await;
         });
-        self.open.insert(route.port, Listener { mapping, drain });
+        self.open.insert(route.port, OpenMapping { mapping, drain });
         Ok(())
     }
 }
 
-impl Listener {
+impl OpenMapping {
     /// Takes up what has changed about the mapping; its connections go on.
     fn update(&self, route: &Arc<Route>) -> Result<(), ListenError> {
         let Downstream { tls, .. } = self.mapping.route.borrow().downstream.clone();

@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::activity::Tracked;
 pub use self::limits::Limits;
-pub use self::listener::{accept, listen};
+pub use self::listener::{Listener, Place};
 pub use self::tls::CallerTls;
 use crate::drain::Drain;
 use crate::error::ProxyError;
@@ -62,7 +62,9 @@ where
 /// What a caller is told whose request is not passed on.
 fn unfit(error: &Http1Error, limits: &Limits) -> ProxyError {
     match error {
-        Http1Error::HeadTooLarge => ProxyError::RequestHeadTooLarge { limit: limits.max_head },
+        Http1Error::HeadTooLarge => {
+            ProxyError::RequestHeadTooLarge { bytes: limits.max_head, fields: limits.max_fields }
+        }
         Http1Error::TimedOut => ProxyError::RequestTimeout,
         other => ProxyError::HttpRequest(other.to_string().into()),
     }

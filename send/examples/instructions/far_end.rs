@@ -16,6 +16,9 @@ const HEAD: u8 = 3;
 const DATA: u8 = 4;
 const END: u8 = 0x80;
 
+/// A head begins so: a response, 200.
+const OK: [u8; 3] = [2, 0, 200];
+
 const HELLO_JSON: &[u8] =
     br#"{"instance":"far","conditions":["8050"],"max_streams":4096,"initial_credit":262144}"#;
 
@@ -38,7 +41,7 @@ struct State {
 impl FarEnd {
     /// Answers each request with 200, these fields and this body.
     pub(super) fn answering(fields: &[(&str, &str)], body: &'static [u8]) -> Self {
-        let mut head = vec![2, 0, 200];
+        let mut head = OK.to_vec();
         put_fields(&mut head, fields);
         Self::new(State { answer: Some((head, body)), ..State::default() })
     }
@@ -86,6 +89,9 @@ impl State {
             let [s0, s1, s2, s3, kind, l0, l1, l2] = *header;
             let len = u32::from_be_bytes([0, l0, l1, l2]) as usize;
             rest = after.get(len..).expect("a whole frame");
+            if kind & !END == HEAD && self.answer.is_none() {
+                assert!(after.starts_with(&OK), "another answer than 200");
+            }
             if kind & END != 0 {
                 self.ended(u32::from_be_bytes([s0, s1, s2, s3]));
             }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::runtime::LocalRuntime;
 use tunnel_common::condition::Condition;
 use tunnel_common::config::Config;
@@ -82,11 +82,11 @@ async fn connect() -> TcpStream {
         metrics: metrics.mapping(&condition),
     });
 
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+    let listener = edge::Listener::bind(([127, 0, 0, 1], 0).into(), 1).expect("a free port");
     let address = listener.local_addr().expect("its address");
     let tasks = drain.clone();
     drain.spawn(async move {
-        let (stream, peer) = edge::accept(&listener, "albums").await;
+        let (stream, peer, _place) = listener.accept("albums").await;
         let caller = Caller { address: Address::from(peer.ip()), tls: false };
         let call = |head, body| Rc::clone(&forward).call(Rc::clone(&mapping), &caller, head, body);
         let refuse = |error: &_| mapping.refuse(error, false).map(ReplyBody::from);

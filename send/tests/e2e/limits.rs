@@ -37,6 +37,10 @@ fn limits_are_flags() {
     three.send_get("/", "");
     one.send_get("/", "");
     assert_eq!(one.reply().status, 200);
+    until("two connections", || {
+        (bridge.sends[0].metric("isthmus_connections ") == 2).then_some(())
+    });
+    assert!(three.is_silent(), "it asked first, and there is no place for it");
     two.send_get("/", "Connection: close\r\n");
     assert_eq!(two.reply().status, 200);
     assert_eq!(three.reply().status, 200, "a place was free again");

@@ -1,6 +1,6 @@
 //! A caller that writes its own bytes.
 
-use std::io::{BufReader, Read, Write};
+use std::io::{BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use super::reply::{self, Reply};
@@ -45,6 +45,16 @@ impl Caller {
         reply.read_body(&mut self.0);
     }
 
+    /// Whether nothing has come that was not read.
+    #[allow(dead_code, reason = "not every test binary waits for nothing")]
+    pub fn is_silent(&self) -> bool {
+        let stream = self.0.get_ref();
+        stream.set_nonblocking(true).unwrap();
+        let peeked = stream.peek(&mut [0]);
+        stream.set_nonblocking(false).unwrap();
+        matches!(peeked, Err(error) if error.kind() == ErrorKind::WouldBlock)
+    }
+
     /// The next head of an answer.
     pub fn head(&mut self) -> Reply {
         Reply::read_head(&mut self.0)
@@ -71,7 +81,7 @@ impl Caller {
         let mut rest = Vec::new();
         match self.0.read_to_end(&mut rest) {
             Ok(_) => {}
-            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
         }
         rest
     }
