@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::kubernetes::ConfigMapKey;
 use crate::telemetry::LogArgs;
 use crate::tunnel::LivenessArgs;
+use crate::flag::{address, duration};
 
 /// The flags that both binaries have.
 #[derive(Clone, Debug, clap::Args)]
@@ -31,13 +32,13 @@ pub struct BaseArgs {
     pub kubeconfig: Option<OsString>,
 
     /// Where `/livez`, `/readyz` and `/metrics` are served; nowhere unless given.
-    #[arg(long, value_name = "ADDRESS:PORT", env = "ISTHMUS_ADMIN")]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "ISTHMUS_ADMIN", value_parser = address)]
     pub admin: Option<SocketAddr>,
 
     /// How long requests in flight may take to finish after SIGTERM or SIGINT; a second signal
     /// ends at once.
     #[arg(long, value_name = "DURATION", env = "ISTHMUS_DRAIN_TIMEOUT", default_value = "30s",
-          value_parser = humantime::parse_duration)]
+          value_parser = duration)]
     pub drain_timeout: Duration,
 
     /// What to log, and how.

@@ -13,6 +13,7 @@ pub mod dial;
 pub mod drain;
 pub mod edge;
 pub mod error;
+pub mod flag;
 pub mod headers;
 pub mod http1;
 pub mod keys;

@@ -72,7 +72,7 @@ impl App {
         let gate = (!args.tunnel.is_empty()).then(|| process.ready.gate("tunnel"));
         let sessions = Rc::new(Sessions::new(
             Rc::clone(&forward),
-            args.base.liveness.into(),
+            args.base.liveness.try_into()?,
             hello,
             gate,
             metrics.clone(),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use tunnel_common::cli::BaseArgs;
+use tunnel_common::flag::address;
 use tunnel_common::tunnel::TunnelUrl;
 
 /// What it can do besides serving.
@@ -37,8 +38,8 @@ pub struct ServeArgs {
     #[arg(long, value_name = "DIR", env = "ISTHMUS_KEYS", required_unless_present = "listen")]
     pub keys: Option<PathBuf>,
 
-    /// What to dial, as grpc://HOST:PORT or ssh://USER@HOST:PORT; may be repeated, and each is kept
-    /// up. After an ssh URL, ?forward=ADDRESS:PORT says what a stock sshd is to listen on.
+    /// What to dial, as grpc://HOST:PORT or ssh://USER@HOST:PORT; may be repeated, or a list with
+    /// commas, and each is kept up. After an ssh URL, ?forward=ADDRESS:PORT says what a stock sshd is to listen on.
     #[arg(
         long,
         value_name = "URL",
@@ -56,7 +57,7 @@ pub struct ServeArgs {
 
     /// The plain entrance, for requests that bring the header X-Proxy-Condition themselves;
     /// closed unless given. Whoever reaches it may choose any mapping.
-    #[arg(long, value_name = "ADDRESS:PORT", env = "ISTHMUS_LISTEN")]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "ISTHMUS_LISTEN", value_parser = address)]
     pub listen: Option<SocketAddr>,
 
     /// The name of this cluster; by default its certificate's, which must cover it.

@@ -108,7 +108,7 @@ impl App {
             ..Hello::default()
         };
         let sessions = Rc::new(Sessions::new(
-            args.base.liveness.into(),
+            args.base.liveness.try_into()?,
             hello,
             args.connect_wait,
             metrics.clone(),

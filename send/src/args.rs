@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use tunnel_common::cli::BaseArgs;
 use tunnel_common::edge::Limits;
+use tunnel_common::flag::{at_most, duration};
 use tunnel_common::kubernetes::ConfigMapName;
 use tunnel_common::tunnel::{HostPort, TunnelUrl};
 
@@ -28,8 +29,8 @@ pub enum Command {
 /// How to make keys.
 #[derive(Debug, Args)]
 pub struct KeysArgs {
-    /// The folder to make; `DIR/send` and `DIR/receive` are what each end gets, and `DIR/ca` issues
-    /// keys for further clusters.
+    /// The folder to make; `DIR/send` and `DIR/receive` are what each end gets. With `DIR/send` and
+    /// `DIR/ca` in it, it gets the keys of a further --cluster.
     #[arg(long, value_name = "DIR", required_unless_present = "kubernetes")]
     pub out: Option<PathBuf>,
 
@@ -87,7 +88,7 @@ pub struct ServeArgs {
     pub keys: Option<PathBuf>,
 
     /// Where to listen for the tunnel, as grpc://ADDRESS:PORT or ssh://ADDRESS:PORT; may be
-    /// repeated.
+    /// repeated, or a list with commas.
     #[arg(
         long,
         value_name = "URL",
@@ -98,8 +99,8 @@ pub struct ServeArgs {
     )]
     pub tunnel: Vec<TunnelUrl>,
 
-    /// A port that an SSH server forwards to tunnel-receive, as http://HOST:PORT; may be repeated,
-    /// and through each a tunnel is kept up. Whoever holds that port gets the requests.
+    /// A port that an SSH server forwards to tunnel-receive, as http://HOST:PORT; may be repeated, or
+    /// a list with commas, and through each a tunnel is kept up. Whoever holds that port gets the requests.
     #[arg(long, value_name = "URL", env = "ISTHMUS_TUNNEL_ENTRY", value_delimiter = ',')]
     pub tunnel_entry: Vec<EntryUrl>,
 
@@ -120,7 +121,7 @@ pub struct ServeArgs {
 
     /// How long a request waits for a tunnel before it fails with 503.
     #[arg(long, value_name = "DURATION", env = "ISTHMUS_CONNECT_WAIT", default_value = "5s",
-          value_parser = humantime::parse_duration)]
+          value_parser = duration)]
     pub connect_wait: Duration,
 
     /// Keeps the ports of this Service, in the ConfigMap's namespace, and a Service for each mapping
@@ -142,7 +143,7 @@ pub struct ServeArgs {
     /// How long callers are still accepted after SIGTERM, for whoever sends them here to learn of
     /// it; part of --drain-timeout. Answers tell them meanwhile to connect anew.
     #[arg(long, value_name = "DURATION", env = "ISTHMUS_DRAIN_DELAY", default_value = "0s",
-          value_parser = humantime::parse_duration)]
+          value_parser = duration)]
     pub drain_delay: Duration,
 
     /// What callers may use at most.
@@ -150,6 +151,7 @@ pub struct ServeArgs {
     pub limits: Limits,
 
     /// Requests that may be in flight at a time; more are answered with 503.
-    #[arg(long, value_name = "COUNT", env = "ISTHMUS_MAX_REQUESTS", default_value_t = 8192)]
+    #[arg(long, value_name = "COUNT", env = "ISTHMUS_MAX_REQUESTS", default_value_t = 8192,
+          value_parser = at_most::<1_000_000>)]
     pub max_requests: usize,
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::frame::MAX_DATA;
+use crate::flag::positive_duration;
 
 /// The bounds of one tunnel.
 #[derive(Clone, Debug)]
@@ -36,19 +37,36 @@ pub struct Limits {
 pub struct LivenessArgs {
     /// How often each end of a tunnel gives a sign of life.
     #[arg(long, value_name = "DURATION", env = "ISTHMUS_PING_INTERVAL", default_value = "1s",
-          value_parser = humantime::parse_duration)]
+          value_parser = positive_duration)]
     pub ping_interval: Duration,
 
     /// How long the other end may be silent before the tunnel is given up and its requests go
     /// elsewhere; at least twice the interval of its signs.
     #[arg(long, value_name = "DURATION", env = "ISTHMUS_PEER_TIMEOUT", default_value = "2500ms",
-          value_parser = humantime::parse_duration)]
+          value_parser = positive_duration)]
     pub peer_timeout: Duration,
 }
 
-impl From<LivenessArgs> for Limits {
-    fn from(args: LivenessArgs) -> Self {
-        Self { ping_interval: args.ping_interval, silence: args.peer_timeout, ..Self::default() }
+/// Signs of life that come too rarely for those who wait for them.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "--peer-timeout is {peer_timeout:?}, and must be at least twice --ping-interval, \
+     {ping_interval:?}: a sign of life that is late would end the tunnel"
+)]
+pub struct InvalidLiveness {
+    ping_interval: Duration,
+    peer_timeout: Duration,
+}
+
+impl TryFrom<LivenessArgs> for Limits {
+    type Error = InvalidLiveness;
+
+    fn try_from(args: LivenessArgs) -> Result<Self, InvalidLiveness> {
+        let LivenessArgs { ping_interval, peer_timeout } = args;
+        match peer_timeout >= 2 * ping_interval {
+            true => Ok(Self { ping_interval, silence: peer_timeout, ..Self::default() }),
+            false => Err(InvalidLiveness { ping_interval, peer_timeout }),
+        }
     }
 }
 
@@ -72,5 +90,21 @@ impl Default for Limits {
             handshake: Duration::from_secs(5),
             write_stall: Duration::from_secs(10),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_is_longer_than_the_pause_between_signs() {
+        let of = |ping: u64, silence: u64| {
+            let [ping_interval, peer_timeout] = [ping, silence].map(Duration::from_millis);
+            Limits::try_from(LivenessArgs { ping_interval, peer_timeout })
+        };
+        assert_eq!(of(500, 1000).unwrap().silence, Duration::from_secs(1));
+        let error = of(500, 999).unwrap_err().to_string();
+        assert!(error.starts_with("--peer-timeout is 999ms, and must be at least"), "{error}");
     }
 }
