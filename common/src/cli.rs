@@ -1,23 +1,26 @@
 //! What the command lines of both binaries share.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::future::Future;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use clap::builder::Resettable;
 use clap::{Parser, Subcommand};
 use tokio::runtime::LocalRuntime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::flag::{address, duration};
 use crate::kubernetes::ConfigMapKey;
 use crate::telemetry::LogArgs;
 use crate::tunnel::LivenessArgs;
-use crate::flag::{address, duration};
 
 /// The flags that both binaries have.
 #[derive(Clone, Debug, clap::Args)]
@@ -80,7 +83,7 @@ pub fn parse<C: Subcommand, S: Parser>() -> Invocation<C, S> {
         if !error.use_stderr() {
             error.exit();
         }
-        complain(&one_line(&error.render().to_string()));
+        complain(&without_users(&one_line(&error.render().to_string())));
         std::process::exit(2);
     })
 }
@@ -88,7 +91,13 @@ pub fn parse<C: Subcommand, S: Parser>() -> Invocation<C, S> {
 fn parse_from<C: Subcommand, S: Parser>(
     args: impl IntoIterator<Item = OsString>,
 ) -> Result<Invocation<C, S>, clap::Error> {
-    let command = C::augment_subcommands(S::command())
+    let serve = S::command();
+    // The commands would describe themselves in its place.
+    let about = Resettable::from(serve.get_about().cloned());
+    let long_about = Resettable::from(serve.get_long_about().cloned());
+    let command = C::augment_subcommands(serve)
+        .about(about)
+        .long_about(long_about)
         .args_conflicts_with_subcommands(true)
         .subcommand_negates_reqs(true);
     let matches = command.try_get_matches_from(args)?;
@@ -110,11 +119,21 @@ pub fn finish(result: anyhow::Result<()>) -> ExitCode {
 }
 
 /// Validates a config file and says what it maps, without starting anything.
-#[expect(clippy::print_stdout, reason = "the command's result")]
 pub fn check(file: &Path) -> anyhow::Result<()> {
     let config = Config::load(file)?;
-    println!("{}: {} mappings, all valid", file.display(), config.routes().len());
-    Ok(())
+    let count = config.routes().len();
+    print(&format_args!("{}: {count} mappings, all valid\n", file.display()))
+}
+
+/// Writes a command's result to standard output.
+pub fn print(result: &dyn fmt::Display) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    write!(out, "{result}").and_then(|()| out.flush()).context("cannot write to standard output")
+}
+
+/// Writes a line to standard error; where that is closed, nobody reads it.
+pub fn remark(text: &dyn fmt::Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// Runs `serve` on the data thread, a runtime of its own. The token that it is given is cancelled
@@ -150,11 +169,10 @@ where
     result
 }
 
-#[expect(clippy::print_stderr, reason = "the log may not be running")]
 fn complain(text: &str) {
-    let name = std::env::args().next().unwrap_or_default();
+    let name = std::env::args_os().next().unwrap_or_default();
     let name = Path::new(&name).file_name().unwrap_or_default();
-    eprintln!("{}: {text}", name.display());
+    remark(&format_args!("{}: {text}", name.display()));
 }
 
 /// clap's message without its usage section.
@@ -168,16 +186,29 @@ fn one_line(message: &str) -> String {
     text
 }
 
+/// The same without what is before an `@` in a URL, which may be a password.
+fn without_users(text: &str) -> String {
+    let words = text.split(' ').map(|word| match (word.find("://"), word.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme < at => {
+            format!("{}…{}", &word[..scheme + 3], &word[at..])
+        }
+        _ => word.to_owned(),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Serves.
     #[derive(Debug, Parser)]
     struct Serve {
         #[arg(long)]
         port: u16,
     }
 
+    /// Does something else.
     #[derive(Debug, Subcommand)]
     enum Other {
         Check { file: PathBuf },
@@ -195,6 +226,21 @@ mod tests {
         };
         assert_eq!(file, PathBuf::from("f"));
         assert!(parse(&[]).is_err(), "the port is missing");
+    }
+
+    #[test]
+    fn a_command_does_not_describe_the_program() {
+        let help = parse(&["--help"]).unwrap_err().render().to_string();
+        assert!(help.starts_with("Serves\n"), "{help}");
+    }
+
+    #[test]
+    fn what_may_be_a_password_is_not_repeated() {
+        let text =
+            "invalid value 'ssh://me:secret@h:1' for '--tunnel <URL>': the user before the @";
+        let shown = "invalid value 'ssh://…@h:1' for '--tunnel <URL>': the user before the @";
+        assert_eq!(without_users(text), shown);
+        assert_eq!(without_users("'ssh://h:1' me@h"), "'ssh://h:1' me@h");
     }
 
     #[test]

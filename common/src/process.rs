@@ -123,7 +123,10 @@ async fn follow(
         return Ok((watched, Some(kubernetes)));
     }
     let file = args.source.config.clone().context("--config or --config-map is needed")?;
-    let config = Config::load(&file)?;
+    // On a thread of its own, as a file system that hangs must not keep the process from ending.
+    let path = file.clone();
+    let loaded = tokio::task::spawn_blocking(move || Config::load(&path)).await;
+    let config = loaded.context("the config's reader ended")??;
     let (watched, watch) = config::watch::file(file, config);
     control.spawn("config watch", watch);
     Ok((watched, None))

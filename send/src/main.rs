@@ -17,19 +17,20 @@ fn main() -> ExitCode {
     })
 }
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the command's result")]
 fn make_keys(args: &KeysArgs) -> anyhow::Result<()> {
     let KeysArgs { out, name, cluster, kubernetes } = args;
     let summary = out.as_ref().map(|out| keys::generate(out, name, cluster)).transpose()?;
     match (summary, kubernetes) {
         (Some(summary), Some(namespace)) => {
-            print!("{}", Secrets::load(&summary, namespace)?);
-            eprintln!("{summary}");
+            cli::print(&Secrets::load(&summary, namespace)?)?;
+            cli::remark(&summary);
         }
-        (Some(summary), None) => println!("{summary}"),
+        (Some(summary), None) => cli::print(&format_args!("{summary}\n"))?,
         (None, Some(namespace)) => {
-            print!("{}", Secrets::generate(name, cluster, namespace)?);
-            eprintln!("The authority is not kept; with --out DIR it can issue further clusters.");
+            cli::print(&Secrets::generate(name, cluster, namespace)?)?;
+            cli::remark(
+                &"The authority is not kept; with --out DIR it can issue further clusters.",
+            );
         }
         (None, None) => anyhow::bail!("give --out DIR, or --kubernetes to print Secrets"),
     }

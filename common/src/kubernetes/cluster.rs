@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
@@ -35,10 +35,10 @@ pub enum ConnectError {
     /// A kubeconfig cannot be used.
     #[error("the kubeconfig {}: {reason}", .path.display())]
     Kubeconfig {
-        /// The file, or the last of several.
+        /// The file; the last of several if it is their sum.
         path: PathBuf,
-        /// What is in the way.
-        reason: Box<KubeconfigError>,
+        /// What is in the way, without a word of what is in the file.
+        reason: String,
     },
     /// This is no pod.
     #[error(
@@ -59,9 +59,7 @@ impl Cluster {
             kubeconfig.map(|list| std::env::split_paths(list).collect()).unwrap_or_default();
         let files: Vec<_> = files.into_iter().filter(|path| path != "").collect();
         let mut config = match files.last() {
-            Some(last) => from_files(&files)
-                .await
-                .map_err(|reason| ConnectError::Kubeconfig { path: last.clone(), reason })?,
+            Some(last) => from_files(&files, last).await?,
             None => Config::incluster_env().map_err(ConnectError::NoCluster)?,
         };
         // Whoever asks tries again and says so; a second layer of that only delays the report.
@@ -114,10 +112,54 @@ impl Cluster {
 }
 
 /// As kubectl does: what an earlier file says goes before a later one.
-async fn from_files(files: &[PathBuf]) -> Result<Config, Box<KubeconfigError>> {
+async fn from_files(files: &[PathBuf], last: &Path) -> Result<Config, ConnectError> {
+    let failed = |path: &Path, error: &KubeconfigError| ConnectError::Kubeconfig {
+        path: path.to_owned(),
+        reason: explain_kubeconfig(error),
+    };
     let mut merged = Kubeconfig::default();
     for file in files {
-        merged = merged.merge(Kubeconfig::read_from(file)?)?;
+        let read = Kubeconfig::read_from(file).map_err(|error| failed(file, &error))?;
+        merged = merged.merge(read).map_err(|error| failed(file, &error))?;
     }
-    Ok(Config::from_custom_kubeconfig(merged, &KubeConfigOptions::default()).await?)
+    let options = KubeConfigOptions::default();
+    let config = Config::from_custom_kubeconfig(merged, &options).await;
+    config.map_err(|error| failed(last, &error))
+}
+
+/// A parser quotes what it does not understand, which may be a token.
+fn explain_kubeconfig(error: &KubeconfigError) -> String {
+    match error {
+        KubeconfigError::Parse(error) => match error.location() {
+            Some(place) => {
+                format!("line {} column {}: not as a kubeconfig is", place.line(), place.column())
+            }
+            None => "not as a kubeconfig is".to_owned(),
+        },
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_broken_kubeconfig_is_not_quoted() {
+        let folder = tempfile::tempdir().unwrap();
+        let [good, bad] = ["good", "bad"].map(|name| folder.path().join(name));
+        std::fs::write(&good, "apiVersion: v1\nkind: Config\n").unwrap();
+        for text in [
+            "users:\n- name: a\n  user:\n    token: \"secret\n    client-key-data: secret\n",
+            "users:\n- name: a\n  user:\n    token: secret: x\n",
+            "users: secret\n",
+        ] {
+            std::fs::write(&bad, text).unwrap();
+            let list = std::env::join_paths([&bad, &good]).unwrap();
+            let error = Cluster::connect(Some(&list)).await.err().unwrap().to_string();
+            let place = format!("the kubeconfig {}: line ", bad.display());
+            assert!(error.starts_with(&place), "{error}");
+            assert!(!error.contains("secret") && !error.contains('\n'), "{error}");
+        }
+    }
 }

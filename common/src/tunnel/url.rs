@@ -88,6 +88,8 @@ impl FromStr for HostPort {
         let host = match bare {
             Some(address) if address.parse::<std::net::Ipv6Addr>().is_ok() => address,
             None if is_host(host) => host,
+            // Not shown: a password may be before the @.
+            _ if host.contains('@') => return Err("no user belongs before the host here".into()),
             _ => return Err(InvalidTunnelUrl(format!("{host:?} is no host name or address"))),
         };
         Ok(Self { host: host.to_owned(), port })
