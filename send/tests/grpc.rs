@@ -276,6 +276,11 @@ async fn new_keys_are_taken_up_and_broken_ones_are_not() {
 #[tokio::test(flavor = "local")]
 async fn failures_say_what_is_wrong() {
     let keys = generate("127.0.0.1");
+    let others = keys.path().join("send");
+    let error = connector("https://127.0.0.1:1", &others, &Drain::new()).err().unwrap();
+    let said = format!("{} has the keys of tunnel-send: use ", others.display());
+    assert!(error.to_string().starts_with(&said), "{error}");
+
     let keys = keys.path().join("receive");
 
     let unused = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -42,8 +42,14 @@ fn read(path: &Path, private: bool) -> Result<Vec<u8>, KeysError> {
         check_permissions(path, &file.metadata().map_err(failed)?)?;
     }
     let mut content = Vec::new();
-    file.take(MAX_LEN).read_to_end(&mut content).map_err(failed)?;
-    Ok(content)
+    file.take(MAX_LEN + 1).read_to_end(&mut content).map_err(failed)?;
+    match content.len() as u64 <= MAX_LEN {
+        true => Ok(content),
+        false => Err(KeysError::Invalid {
+            path: path.to_owned(),
+            reason: "it is over 1 MiB, as no keys are".to_owned(),
+        }),
+    }
 }
 
 fn check_permissions(path: &Path, metadata: &Metadata) -> Result<(), KeysError> {

@@ -186,7 +186,11 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}: for tunnel-send --keys", self.send.display())?;
         writeln!(f, "{}: for tunnel-receive --keys", self.receive.display())?;
-        write!(f, "{}: keep it offline; it issues further clusters", self.ca.display())
+        write!(
+            f,
+            "{}: keep it offline; with it and send, further clusters get keys",
+            self.ca.display()
+        )
     }
 }
 

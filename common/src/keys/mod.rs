@@ -76,6 +76,9 @@ pub enum KeysError {
     /// No name was given for the server.
     #[error("no server name: give each name or address that is dialled with --name")]
     NoNames,
+    /// The keys of `tunnel-send` were given to the other end.
+    #[error("{0} has the keys of {SEND_NAME}: use those of the other end (DIR/receive)")]
+    OtherEnd(PathBuf),
     /// A private key is open to others than its owner.
     #[error("{path} is open to others (mode {mode:04o}): chmod 600 {path}")]
     Permissions {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use webpki::EndEntityCert;
 
 use super::certificate::Certificate;
 use super::files::read_public;
@@ -34,6 +35,12 @@ impl TlsKeys {
         let Certificate { chain, key } =
             Certificate::load(folder).map_err(|error| in_whole_folder(error, folder))?;
         Ok(Self { chain, key, authorities: certificates(folder.join("ca.crt"))? })
+    }
+
+    /// Whether the certificate has this DNS name.
+    pub(crate) fn is_for(&self, name: &str) -> bool {
+        let certificate = self.chain.first().and_then(|own| EndEntityCert::try_from(own).ok());
+        certificate.is_some_and(|own| own.valid_dns_names().any(|known| known == name))
     }
 }
 

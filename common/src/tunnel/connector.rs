@@ -18,7 +18,7 @@ use super::transport::{ConnectError, Connector, Peer};
 use super::url::HostPort;
 use crate::dial::{DialError, dial};
 use crate::drain::Drain;
-use crate::keys::{KeysError, SEND_NAME};
+use crate::keys::{KeysError, SEND_NAME, TlsKeys};
 
 /// How long one try may take, from the name's lookup to the call's answer.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -53,9 +53,13 @@ impl GrpcConnector {
     /// `drain`, on the thread that connects.
     ///
     /// # Errors
-    /// The URL lacks a host or port, or the keys cannot be used.
+    /// The URL lacks a host or port, or the keys cannot be used, as those of `tunnel-send`: it would
+    /// take this end for its sibling.
     pub fn new(url: Uri, keys: &Path, drain: &Drain) -> Result<Self, GrpcError> {
         let Some((authority, name, port)) = parse(&url) else { return Err(GrpcError::Url(url)) };
+        if TlsKeys::load(keys)?.is_for(SEND_NAME) {
+            return Err(KeysError::OtherEnd(keys.to_owned()).into());
+        }
         Ok(Self {
             url: url.to_string().trim_end_matches('/').to_owned(),
             authority,
