@@ -10,6 +10,9 @@ use tokio::time::timeout;
 use crate::backoff::random;
 use crate::tunnel::HostPort;
 
+/// How long the lookup of the name may take.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
+
 /// How long the connections to all addresses of the name may take together.
 const LIMIT: Duration = Duration::from_secs(3);
 
@@ -34,12 +37,15 @@ pub enum DialError {
     },
 }
 
-/// Connects to `place`, without Nagle's delay. Looks the name up each time, as its addresses may
-/// have moved, and tries all of them, for 3 s together. It begins with any of them, so that who
-/// dials often enough reaches each. The lookup has no limit of its own.
+/// Connects to `place`, without Nagle's delay. Looks the name up each time, for 5 s at most, as its
+/// addresses may have moved, and tries all of them, for 3 s together. It begins with any of them, so
+/// that who dials often enough reaches each.
 pub async fn dial(place: &HostPort) -> Result<(TcpStream, SocketAddr), DialError> {
     let unknown = |error| DialError::Lookup { host: place.host.clone(), error };
-    let found = lookup_host((place.host.as_str(), place.port)).await.map_err(unknown)?;
+    let found = timeout(LOOKUP_LIMIT, lookup_host((place.host.as_str(), place.port)))
+        .await
+        .unwrap_or_else(|_| Err(io::Error::other("no answer from the resolver")))
+        .map_err(unknown)?;
     let mut addresses: Vec<_> = found.collect();
     let first = (random() * addresses.len() as f64) as usize;
     addresses.rotate_left(first);

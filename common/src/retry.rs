@@ -22,7 +22,12 @@ pub struct Retry {
 impl Retry {
     /// Not tried yet.
     pub fn new(what: impl Into<String>) -> Self {
-        let backoff = Backoff::new(BackoffConfig { cap: PAUSE, ..BackoffConfig::default() });
+        Self::with_longest_pause(what, PAUSE)
+    }
+
+    /// The same, with pauses of up to `cap`.
+    pub fn with_longest_pause(what: impl Into<String>, cap: Duration) -> Self {
+        let backoff = Backoff::new(BackoffConfig { cap, ..BackoffConfig::default() });
         Self { what: what.into(), backoff, reason: String::new(), failures: 0 }
     }
 

@@ -4,7 +4,7 @@
 //! and this end dials on until it has met each: a connection too many is closed again, and the next
 //! try waits a little longer.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use tunnel_common::backoff::{Backoff, BackoffConfig};
 use tunnel_common::drain::Drain;
 use tunnel_common::retry::Retry;
-use tunnel_common::tunnel::{Connector, Peer, Session};
+use tunnel_common::tunnel::{Connector, Peer, Session, TunnelError};
 
 use crate::metrics::Metrics;
 use crate::sessions::Sessions;
@@ -22,6 +22,12 @@ use crate::sessions::Sessions;
 /// How long to wait at least after a dial that failed while another tunnel is up: it may be all that is
 /// to be had, as behind an sshd whose forward carries one.
 const BESIDE: Duration = Duration::from_secs(1);
+
+/// A tunnel that `tunnel-send` closes sooner than that was refused: there is something to mend.
+const REFUSED_WITHIN: Duration = Duration::from_secs(1);
+
+/// The longest pause after a tunnel that was refused.
+const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long to wait after a connection that was one too many. Three replicas behind a balancer that
 /// chooses at random take five to six dials on average, which is well under a second.
@@ -37,11 +43,18 @@ pub struct Dialler<C> {
     /// How many tunnels each `tunnel-send` gets.
     connections: usize,
     live: Rc<RefCell<Vec<Session>>>,
-    /// How long the tunnel lived that ended last, until that was taken note of.
-    ended: Rc<Cell<Option<Duration>>>,
+    /// How the tunnel ended that ended last, until that was taken note of.
+    ended: Rc<RefCell<Option<Ended>>>,
     sessions: Rc<Sessions>,
     metrics: Metrics,
     drain: Drain,
+}
+
+/// How a tunnel went.
+struct Ended {
+    lived: Duration,
+    /// Why the other end refused it.
+    refusal: Option<String>,
 }
 
 impl<C: Connector> Dialler<C> {
@@ -60,14 +73,23 @@ impl<C: Connector> Dialler<C> {
     /// Dials until the drain is asked. The tunnels that are up then are left to themselves.
     pub async fn run(self) {
         let mut retry = Retry::new("dialling the other cluster");
-        let mut surplus = Backoff::new(SURPLUS);
+        let refused = || Retry::with_longest_pause("a tunnel to the other cluster", REFUSED_PAUSE);
+        let (mut surplus, mut refusals) = (Backoff::new(SURPLUS), refused());
         loop {
             tokio::select! {
                 () = self.drain.asked() => return,
                 () = self.lacking() => {}
             }
-            let pause = match self.ended.take() {
-                Some(lived) => retry.ended(lived),
+            let ended = self.ended.take();
+            let pause = match ended {
+                Some(Ended { refusal: Some(reason), .. }) => {
+                    self.metrics.dials_failed.inc();
+                    refusals.failed(&reason)
+                }
+                Some(Ended { lived, refusal: None }) => {
+                    refusals = refused();
+                    retry.ended(lived)
+                }
                 None => self.dial(&mut retry, &mut surplus).await,
             };
             tokio::select! {
@@ -81,7 +103,7 @@ impl<C: Connector> Dialler<C> {
     async fn lacking(&self) {
         loop {
             let changed = self.sessions.changed();
-            if self.ended.get().is_some() || self.lacks() {
+            if self.ended.borrow().is_some() || self.lacks() {
                 return;
             }
             changed.await;
@@ -146,9 +168,20 @@ impl<C: Connector> Dialler<C> {
         self.drain.spawn(async move {
             let begun = Instant::now();
             let end = sessions.serve(&served).await;
-            tracing::info!(peer = %served.peer(), reason = %end, "tunnel ended");
+            let (peer, lived) = (served.peer(), begun.elapsed());
+            let refusal = match &end {
+                TunnelError::ClosedByPeer(reason) if lived < REFUSED_WITHIN => Some(reason),
+                _ => None,
+            };
+            // What was refused is told with the retry, and what was one too many to nobody.
+            if refusal.is_some() || served.is_standby() {
+                tracing::debug!(%peer, reason = %end, "a tunnel did not come up");
+            } else {
+                tracing::info!(%peer, reason = %end, "tunnel ended");
+            }
             live.borrow_mut().retain(|session| *session != served);
-            ended.set(Some(begun.elapsed()));
+            let refusal = refusal.map(ToString::to_string);
+            ended.replace(Some(Ended { lived, refusal }));
             sessions.release_number(number);
         });
         session

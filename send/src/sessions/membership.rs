@@ -42,13 +42,13 @@ impl Sessions {
     fn ended(&self, session: &Session, end: &TunnelError) {
         let was_up = self.remove(session);
         let (peer, reason) = (session.peer(), end);
-        match end {
-            // Whoever dialled says so, and once.
-            TunnelError::HungUp | TunnelError::Io(_) if !was_up => {
-                tracing::debug!(%peer, %reason, "a tunnel did not come up");
-            }
-            _ if is_sibling(peer) => tracing::info!(%peer, %reason, "sibling left"),
-            _ => tracing::info!(%peer, %reason, "tunnel ended"),
+        if !was_up {
+            // Whoever dialled says so, and once; or it was one too many.
+            tracing::debug!(%peer, %reason, "a tunnel did not come up");
+        } else if is_sibling(peer) {
+            tracing::info!(%peer, %reason, "sibling left");
+        } else {
+            tracing::info!(%peer, %reason, "tunnel ended");
         }
     }
 
@@ -57,8 +57,8 @@ impl Sessions {
         let member = Member::new(session.clone(), hello);
         match members.iter_mut().find(|known| known.session == *session) {
             Some(known) => *known = member,
-            // Its end has not decided yet whether to keep it.
-            None if member.hello().draining => return,
+            // Its end has not decided yet whether to keep it, or it was told to leave.
+            None if member.hello().draining || !session.is_open() => return,
             None => {
                 if let Err(reason) = self.welcome(&member) {
                     session.close(&reason);

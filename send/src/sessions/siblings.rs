@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tunnel_common::drain::Drain;
 use tunnel_common::retry::Retry;
-use tunnel_common::tunnel::{Connector, GrpcConnector, HostPort};
+use tunnel_common::tunnel::{Connector, GrpcConnector, HostPort, Peer};
 
 use super::Sessions;
 
@@ -64,14 +64,11 @@ impl Siblings {
     /// addresses gets two sessions, which their `number` tells apart.
     async fn keep(self: Rc<Self>, address: SocketAddr, number: u32) {
         let mut retry = Retry::new(format!("dialling the sibling {address}"));
-        let connector = match GrpcConnector::to_sibling(address, &self.keys, &self.drain) {
-            Ok(connector) => connector,
-            Err(error) => return tracing::error!(%address, %error, "siblings cannot be dialled"),
-        };
+        let mut connector = None;
         while self.addresses.borrow().contains(&address) {
             let dialled = tokio::select! {
                 () = self.drain.asked() => return,
-                dialled = connector.connect() => dialled,
+                dialled = self.dial(address, &mut connector) => dialled,
             };
             let pause = match dialled {
                 Ok((io, peer)) => {
@@ -84,7 +81,7 @@ impl Siblings {
                     }
                     retry.ended(begun.elapsed())
                 }
-                Err(error) => retry.failed(&error.to_string()),
+                Err(reason) => retry.failed(&reason),
             };
             tokio::select! {
                 () = self.drain.asked() => return,
@@ -92,6 +89,22 @@ impl Siblings {
             }
         }
         self.kept.borrow_mut().remove(&address);
+    }
+
+    /// Makes the connector at the first try, and again while the keys cannot be read.
+    async fn dial(
+        &self,
+        address: SocketAddr,
+        connector: &mut Option<GrpcConnector>,
+    ) -> Result<(<GrpcConnector as Connector>::Io, Peer), String> {
+        let connector = match connector {
+            Some(connector) => connector,
+            None => connector.insert(
+                GrpcConnector::to_sibling(address, &self.keys, &self.drain)
+                    .map_err(|error| error.to_string())?,
+            ),
+        };
+        connector.connect().await.map_err(|error| error.to_string())
     }
 }
 

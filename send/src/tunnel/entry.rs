@@ -1,16 +1,14 @@
 //! The entry to a tunnel that others carry: a port that some `sshd` forwards to `tunnel-receive`.
 
-use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::str::FromStr;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tunnel_common::dial::dial;
 use tunnel_common::retry::Retry;
@@ -52,8 +50,16 @@ pub struct EntryAcceptor {
 /// The tunnel that was handed out last.
 struct Current {
     begun: Instant,
-    heard: Rc<Cell<bool>>,
-    over: oneshot::Receiver<()>,
+    /// Closed when the tunnel is over.
+    said: watch::Receiver<Said>,
+}
+
+/// What has come from the entry: a tunnel begins with 0, and nothing else does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Said {
+    Nothing,
+    Tunnel,
+    Else,
 }
 
 impl EntryAcceptor {
@@ -68,15 +74,15 @@ impl EntryAcceptor {
     }
 
     /// Takes note of how the last tunnel went.
-    fn judge(&mut self, Current { begun, heard, .. }: &Current) {
-        let pause = match heard.get() {
-            true => {
-                self.retry.worked();
-                self.retry.ended(begun.elapsed())
-            }
-            false => self.retry.failed(
+    fn judge(&mut self, Current { begun, said }: &Current) {
+        let pause = match *said.borrow() {
+            Said::Tunnel => self.retry.ended(begun.elapsed()),
+            Said::Nothing => self.retry.failed(
                 "the port answers, but no tunnel-receive behind it does: is it there, and is no \
                  other tunnel-send using this forward?",
+            ),
+            Said::Else => self.retry.failed(
+                "what answers there is no tunnel-receive: forward the port to its --listen",
             ),
         };
         self.next = Instant::now() + pause;
@@ -89,8 +95,11 @@ impl Acceptor for EntryAcceptor {
     async fn accept(&mut self) -> (EntryStream, Peer) {
         loop {
             if let Some(current) = &mut self.current {
-                // The other half only ever goes.
-                let _ = (&mut current.over).await;
+                while current.said.changed().await.is_ok() {
+                    if *current.said.borrow() == Said::Tunnel {
+                        self.retry.worked();
+                    }
+                }
             }
             if let Some(current) = self.current.take() {
                 self.judge(&current);
@@ -98,12 +107,10 @@ impl Acceptor for EntryAcceptor {
             sleep_until(self.next).await;
             match dial(&self.place).await {
                 Ok((tcp, address)) => {
-                    let (gone, over) = oneshot::channel();
-                    let heard = Rc::new(Cell::new(false));
-                    let begun = Instant::now();
-                    self.current = Some(Current { begun, heard: Rc::clone(&heard), over });
+                    let (saying, said) = watch::channel(Said::Nothing);
+                    self.current = Some(Current { begun: Instant::now(), said });
                     let peer = Peer { address: address.to_string(), names: Vec::new() };
-                    return (EntryStream { tcp, heard, _gone: gone }, peer);
+                    return (EntryStream { tcp, is_silent: true, saying }, peer);
                 }
                 Err(error) => self.next = Instant::now() + self.retry.failed(&error.to_string()),
             }
@@ -114,10 +121,9 @@ impl Acceptor for EntryAcceptor {
 /// A connection to the entry.
 pub struct EntryStream {
     tcp: TcpStream,
-    /// Whether the other end has said anything.
-    heard: Rc<Cell<bool>>,
-    /// Dropped with the stream, which tells the acceptor.
-    _gone: oneshot::Sender<()>,
+    is_silent: bool,
+    /// For the acceptor, which also learns of the stream's drop.
+    saying: watch::Sender<Said>,
 }
 
 impl AsyncRead for EntryStream {
@@ -128,8 +134,11 @@ impl AsyncRead for EntryStream {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.tcp).poll_read(cx, buf))?;
-        if buf.filled().len() > before {
-            self.heard.set(true);
+        if self.is_silent
+            && let Some(first) = buf.filled().get(before)
+        {
+            self.is_silent = false;
+            self.saying.send_replace(if *first == 0 { Said::Tunnel } else { Said::Else });
         }
         Poll::Ready(Ok(()))
     }
