@@ -16,7 +16,7 @@ pub struct Route {
     pub condition: Condition,
     /// The port that `tunnel-send` listens on; never 0.
     pub port: u16,
-    /// A label for logs and metrics; the port's number unless set.
+    /// A label for logs; the port's number unless set.
     pub name: String,
     /// The port of every Kubernetes node that leads here, where `tunnel-send` manages its Service;
     /// the cluster chooses unless set.

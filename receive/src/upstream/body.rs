@@ -154,7 +154,7 @@ impl Body for RequestBody {
     }
 }
 
-/// How an upload goes. hyper asks for the next piece only when it has room, that is when the target
+/// How an upload goes. The next piece is asked for only when there is room, that is when the target
 /// has taken some of what came before.
 #[derive(Debug)]
 pub(super) struct Upload {

@@ -3,7 +3,7 @@
 //!
 //! All of it lives on the data thread. Limits: 2 tries for a request, 256 free connections for a
 //! target, each for 4 s, one shared connection where the target speaks HTTP/2, `connectTimeout` to
-//! open one, `timeout` until the answer begins, 256 fields and 128 KiB for its head.
+//! open one, `timeout` until the answer begins, 256 fields and 64 KiB for its head, 128 KiB in HTTP/2.
 
 mod body;
 mod call;
@@ -82,8 +82,8 @@ impl Upstreams {
     }
 }
 
-/// Refuses a request that announces more than it has: hyper would send the length without the bytes,
-/// and the target would take the next request on the connection for them.
+/// Refuses a request that announces more than it has: the length would go out without the bytes, and
+/// the target would take the next request on the connection for them.
 fn check_length(parts: &Parts, body: &impl Body) -> Result<(), ProxyError> {
     check_framing(parts)?;
     match parts.headers.get(header::CONTENT_LENGTH) {

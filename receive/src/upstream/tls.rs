@@ -19,14 +19,33 @@ use tunnel_common::error::ProxyError;
 pub(super) struct Trust {
     system: RefCell<Option<Client>>,
     files: RefCell<HashMap<PathBuf, (SystemTime, Client)>>,
+    /// Why files cannot be used, as the log knows.
+    problems: RefCell<HashMap<PathBuf, String>>,
 }
 
 impl Trust {
     /// The set-up for `target`. Its certificate is always verified.
     pub(super) async fn client(&self, target: &Target) -> Result<Client, ProxyError> {
         match &target.tls.ca {
-            Some(path) => self.file(path).await,
+            Some(path) => {
+                let client = self.file(path).await;
+                self.report(path, client.as_ref().err());
+                client
+            }
             None => self.system().await,
+        }
+    }
+
+    /// Logs a problem once, and again when it is another.
+    fn report(&self, path: &Path, problem: Option<&ProxyError>) {
+        let mut problems = self.problems.borrow_mut();
+        let Some(problem) = problem.map(ToString::to_string) else {
+            problems.remove(path);
+            return;
+        };
+        if problems.get(path) != Some(&problem) {
+            tracing::warn!(problem, "targets with these authorities cannot be called");
+            problems.insert(path.to_owned(), problem);
         }
     }
 

@@ -41,6 +41,8 @@ pub(super) struct Hosts {
     ready: Ready,
     maps: Follower<ConfigMap>,
     services: Follower<Service>,
+    /// Whether each of them has been listed.
+    known: (bool, bool),
     names: Names,
     was_held: bool,
     /// What `/readyz` was told last.
@@ -69,6 +71,7 @@ impl Hosts {
             clusters,
             held,
             ready,
+            known: (false, false),
             names: Names::default(),
             was_held: false,
             told: String::new(),
@@ -87,13 +90,20 @@ impl Hosts {
             };
             let failure = tokio::select! {
                 () = wake => None,
-                changed = self.maps.changed() => changed.err(),
-                changed = self.services.changed() => changed.err(),
+                changed = self.maps.changed() => {
+                    self.known.0 |= changed.is_ok();
+                    changed.err()
+                }
+                changed = self.services.changed() => {
+                    self.known.1 |= changed.is_ok();
+                    changed.err()
+                }
                 Ok(()) = self.clusters.changed() => None,
                 () = self.held.changed() => None,
             };
             let written = match failure {
                 Some(error) => Err(error.to_string()),
+                None if self.known != (true, true) => continue,
                 None => self.write().await,
             };
             wake_at = match &written {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Fields that speak of one connection, and those that `docs/headers.md` lets the bridge add.
-const OF_THE_BRIDGE: [&str; 11] = [
+const OF_THE_BRIDGE: [&str; 10] = [
     "connection",
     "date",
     "forwarded",
@@ -13,7 +13,6 @@ const OF_THE_BRIDGE: [&str; 11] = [
     "x-forwarded-for",
     "x-forwarded-host",
     "x-forwarded-proto",
-    "x-request-id",
     "x-request-id",
 ];
 
