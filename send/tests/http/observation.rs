@@ -16,9 +16,9 @@ const OF_THE_BRIDGE: [&str; 10] = [
     "x-request-id",
 ];
 
-/// Takes these fields out of all that is called `headers` or `trailers`, and orders the others by
-/// name: only the order of lines with the same name means something (RFC 9110 §5.3). Text that is
-/// JSON, as a body that tells what an origin saw, is treated alike. `addresses` become one word.
+/// Takes these fields out of all that is called `headers` or `trailers`, joins cookies, and orders the
+/// others by name: only the order of lines with the same name means something (RFC 9110 §5.3). Text that
+/// is JSON, as a body that tells what an origin saw, is treated alike. `addresses` become one word.
 pub fn normalised(mut seen: Value, addresses: &[&str]) -> Value {
     normalise(&mut seen, addresses);
     seen
@@ -59,4 +59,13 @@ fn order(fields: &mut Vec<Value>) {
         field[0] = name(field).into();
     }
     fields.sort_by_key(name);
+    // HTTP/2 may have cookies in several fields, which mean the same as one (RFC 9113 §8.2.3).
+    fields.dedup_by(|next, first| {
+        let same = name(first) == "cookie" && name(next) == "cookie";
+        if same {
+            first[1] =
+                format!("{}; {}", first[1].as_str().unwrap(), next[1].as_str().unwrap()).into();
+        }
+        same
+    });
 }

@@ -32,7 +32,8 @@ fn a_cluster_that_connects_has_a_name(cluster: &mut Cluster) {
     // It stays for a while.
     pair.receive.stop();
     until("the end of the tunnel", || (pair.send.tunnels() == 0).then_some(()));
-    cluster.patch::<ConfigMap>("hosts", &json!({ "data": { "hosts": "" } }));
+    cluster.delete::<ConfigMap>("hosts");
+    cluster.create::<ConfigMap>(json!({ "metadata": { "name": "hosts" } }));
     until("the name again", || hosts(cluster).ends_with(&line).then_some(()));
 }
 
