@@ -80,7 +80,7 @@ impl Entrance {
                         let peer = Rc::new(Address::from(peer.ip()));
                         let call =
                             |head, body| Rc::clone(&forward).call(Rc::clone(&peer), head, body);
-                        let refuse = |error: &_| forward.refuse(error, false);
+                        let refuse = |error: &_| forward.counted(forward.refuse(error, false));
                         let (stream, limits) = (Stream::Plain(stream), Limits::default());
                         let unfinished = Unfinished::new(&cut);
                         edge::serve(stream, call, refuse, &limits, &drain).await;

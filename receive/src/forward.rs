@@ -80,14 +80,14 @@ impl Forward {
         // If the stream fails from here on, its other end knows; nobody is left here to be told.
         match (answer, kept) {
             (Answer::Response(response), _) => {
-                let (head, body) = encode(response);
+                let (head, body) = self.encode(response);
                 let end = body.is_end_stream();
                 if reply.send_head(&head, end).await.is_ok() && !end {
                     let _ = reply.send_body(body).await;
                 }
             }
             (Answer::Switched(head, connection), Some(kept)) => {
-                let (head, _) = encode(head.map(|()| Either::Left(Full::default())));
+                let (head, _) = self.encode(head.map(|()| Either::Left(Full::default())));
                 if reply.send_head(&head, false).await.is_ok() {
                     Box::pin(switch::join(connection, Duplex::new(reply, kept))).await;
                 }
@@ -111,7 +111,7 @@ impl Forward {
             Ok(None) => {}
             Err(error) => {
                 let json = error::wants_json(&parts.headers);
-                return Answer::Response(self.refuse(&error, json));
+                return Answer::Response(self.counted(self.refuse(&error, json)));
             }
         }
         let informer = body.informer();
@@ -120,9 +120,13 @@ impl Forward {
                 informer.inform(&informational(head));
             }
         };
-        self.answer(&mut parts, body, &inform).await
+        match self.answer(&mut parts, body, &inform).await {
+            Answer::Response(response) => Answer::Response(self.counted(response)),
+            Answer::Switched(head, connection) => Answer::Switched(self.counted(head), connection),
+        }
     }
 
+    /// The answer, which is counted once it is certain that it can be passed on.
     async fn answer<B>(
         &self,
         parts: &mut Parts,
@@ -147,7 +151,6 @@ impl Forward {
                 {
                     protocol.restore(response.headers_mut());
                 }
-                self.metrics.answered(response.status());
                 Answer::Response(response.map(Either::Right))
             }
             Ok(Answer::Switched(mut head, connection)) => {
@@ -155,7 +158,6 @@ impl Forward {
                 if let Some(protocol) = headers::prepare_response(head.headers_mut(), version) {
                     protocol.restore(head.headers_mut());
                 }
-                self.metrics.answered(head.status());
                 Answer::Switched(head, connection)
             }
             Err(error) => Answer::Response(self.refuse(&error, json)),
@@ -176,9 +178,29 @@ impl Forward {
     pub fn refuse(&self, error: &ProxyError, json: bool) -> Response<ReplyBody> {
         tracing::debug!(%error, "answered by the bridge");
         self.metrics.failed(error);
-        let reply = error.reply(NAME, json);
-        self.metrics.answered(reply.status());
-        reply.map(Either::Left)
+        error.reply(NAME, json).map(Either::Left)
+    }
+
+    /// Counts an answer.
+    pub fn counted<T>(&self, response: Response<T>) -> Response<T> {
+        self.metrics.answered(response.status());
+        response
+    }
+
+    /// The head as the tunnel carries it; one that is too large becomes an error of the target's.
+    fn encode(&self, response: Response<ReplyBody>) -> (EncodedHead, ReplyBody) {
+        let (mut parts, body) = response.into_parts();
+        let head = EncodedHead::response(parts.status, &parts.headers);
+        headers::recycle(&mut parts.headers);
+        match head {
+            Ok(head) => {
+                self.metrics.answered(parts.status);
+                (head, body)
+            }
+            Err(error @ HeadTooLarge) => {
+                self.encode(self.refuse(&ProxyError::HttpProtocol(error.to_string()), false))
+            }
+        }
     }
 }
 
@@ -188,18 +210,4 @@ fn informational(head: &Response<()>) -> Response<()> {
     let version = head.version();
     headers::prepare_response(head.headers_mut(), version);
     head
-}
-
-/// The head as the tunnel carries it; one that is too large becomes an error of the target's.
-fn encode(response: Response<ReplyBody>) -> (EncodedHead, ReplyBody) {
-    let (mut parts, body) = response.into_parts();
-    let head = EncodedHead::response(parts.status, &parts.headers);
-    headers::recycle(&mut parts.headers);
-    match head {
-        Ok(head) => (head, body),
-        Err(error @ HeadTooLarge) => {
-            let reply = ProxyError::HttpProtocol(error.to_string()).reply(NAME, false);
-            encode(reply.map(Either::Left))
-        }
-    }
 }

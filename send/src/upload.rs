@@ -110,3 +110,77 @@ impl<B: Body<Data = Bytes> + Unpin> Body for UploadBody<B> {
         self.begun.is_empty() && self.rest.as_ref().is_none_or(Body::is_end_stream)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::convert::Infallible;
+
+    use http_body::SizeHint;
+
+    use super::*;
+
+    /// A body that says how long it is, and has come so far.
+    struct Pieces {
+        length: u64,
+        come: VecDeque<Bytes>,
+        has_more: bool,
+    }
+
+    impl Body for Pieces {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            match self.come.pop_front() {
+                None if self.has_more => Poll::Pending,
+                piece => Poll::Ready(piece.map(|piece| Ok(Frame::data(piece)))),
+            }
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(self.length)
+        }
+    }
+
+    async fn upload(length: usize, come: &[&'static [u8]]) -> Upload<Pieces> {
+        let so_far: usize = come.iter().map(|piece| piece.len()).sum();
+        let come = come.iter().map(|piece| Bytes::from_static(piece)).collect();
+        let mut upload =
+            Upload::streamed(Pieces { length: length as u64, come, has_more: so_far < length });
+        upload.keep().await.unwrap();
+        upload
+    }
+
+    async fn first_frame(upload: &mut Upload<Pieces>) -> Option<Bytes> {
+        upload.take()?.frame().await?.unwrap().into_data().ok()
+    }
+
+    #[tokio::test]
+    async fn a_small_body_may_be_sent_again() {
+        let mut upload = upload(5, &[b"he", b"llo"]).await;
+        for _ in 0..2 {
+            assert_eq!(first_frame(&mut upload).await.unwrap(), "hello");
+            assert!(upload.is_untouched());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_large_body_is_sent_once() {
+        const LARGE: &[u8] = &[7; KEPT as usize + 1];
+        let mut upload = upload(LARGE.len(), &[LARGE]).await;
+        assert!(upload.is_untouched());
+        assert_eq!(first_frame(&mut upload).await.unwrap(), LARGE);
+        assert!(!upload.is_untouched() && upload.take().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_slow_body_is_sent_once_with_what_has_come() {
+        let mut upload = upload(5, &[b"he"]).await;
+        assert_eq!(first_frame(&mut upload).await.unwrap(), "he");
+        assert!(!upload.is_untouched());
+    }
+}

@@ -25,6 +25,7 @@ mod admin;
 mod bulk;
 mod commands;
 mod ends;
+mod entrance;
 mod healing;
 mod mistakes;
 #[allow(dead_code, reason = "each of the test binaries uses a part")]
