@@ -24,7 +24,7 @@ use crate::sessions::Sessions;
 const BESIDE: Duration = Duration::from_secs(1);
 
 /// A tunnel that `tunnel-send` closes sooner than that was refused: there is something to mend.
-const REFUSED_WITHIN: Duration = Duration::from_secs(1);
+const REFUSED_WITHIN: Duration = Duration::from_secs(2);
 
 /// The longest pause after a tunnel that was refused.
 const REFUSED_PAUSE: Duration = Duration::from_secs(5);
@@ -51,10 +51,27 @@ pub struct Dialler<C> {
 }
 
 /// How a tunnel went.
-struct Ended {
-    lived: Duration,
-    /// Why the other end refused it.
-    refusal: Option<String>,
+enum Ended {
+    /// As tunnels do, after it lived this long.
+    Over(Duration),
+    /// Before it was up, and why.
+    NeverUp(String),
+    /// By the other end, as soon as it was up, and why.
+    Refused(String),
+}
+
+impl Ended {
+    fn of(session: &Session, end: &TunnelError, lived: Duration) -> Self {
+        match end {
+            // One too many, or the end of this process.
+            TunnelError::Closed => Self::Over(lived),
+            end if session.is_standby() => Self::NeverUp(end.to_string()),
+            TunnelError::ClosedByPeer(_) if lived < REFUSED_WITHIN => {
+                Self::Refused(end.to_string())
+            }
+            _ => Self::Over(lived),
+        }
+    }
 }
 
 impl<C: Connector> Dialler<C> {
@@ -82,12 +99,12 @@ impl<C: Connector> Dialler<C> {
             }
             let ended = self.ended.take();
             let pause = match ended {
-                Some(Ended { refusal: Some(reason), .. }) => {
-                    self.metrics.dials_failed.inc();
-                    refusals.failed(&reason)
-                }
-                Some(Ended { lived, refusal: None }) => {
-                    refusals = refused();
+                Some(Ended::NeverUp(reason)) => self.failed(&mut retry, &reason),
+                Some(Ended::Refused(reason)) => self.failed(&mut refusals, &reason),
+                Some(Ended::Over(lived)) => {
+                    if lived >= REFUSED_WITHIN {
+                        refusals = refused();
+                    }
                     retry.ended(lived)
                 }
                 None => self.dial(&mut retry, &mut surplus).await,
@@ -130,13 +147,15 @@ impl<C: Connector> Dialler<C> {
         let session = match dialled {
             Ok((io, peer)) => self.begin(io, peer),
             Err(error) => {
-                self.metrics.dials_failed.inc();
-                let pause = retry.failed(&error.to_string());
+                let pause = self.failed(retry, &error.to_string());
                 return if self.live.borrow().is_empty() { pause } else { pause.max(BESIDE) };
             }
         };
-        retry.worked();
         self.sessions.met(&session).await;
+        if session.end().is_some() {
+            return Duration::ZERO;
+        }
+        retry.worked();
         if self.is_surplus(&session) {
             session.close("there are enough tunnels to this instance");
             return surplus.after(Duration::ZERO);
@@ -144,6 +163,12 @@ impl<C: Connector> Dialler<C> {
         session.join();
         *surplus = Backoff::new(SURPLUS);
         Duration::ZERO
+    }
+
+    /// Notes a try that failed. Returns how long to wait before the next.
+    fn failed(&self, retry: &mut Retry, reason: &str) -> Duration {
+        self.metrics.dials_failed.inc();
+        retry.failed(reason)
     }
 
     fn is_surplus(&self, session: &Session) -> bool {
@@ -168,20 +193,15 @@ impl<C: Connector> Dialler<C> {
         self.drain.spawn(async move {
             let begun = Instant::now();
             let end = sessions.serve(&served).await;
-            let (peer, lived) = (served.peer(), begun.elapsed());
-            let refusal = match &end {
-                TunnelError::ClosedByPeer(reason) if lived < REFUSED_WITHIN => Some(reason),
-                _ => None,
-            };
-            // What was refused is told with the retry, and what was one too many to nobody.
-            if refusal.is_some() || served.is_standby() {
+            let peer = served.peer();
+            // What never came up is told with the next try, and what was one too many to nobody.
+            if served.is_standby() {
                 tracing::debug!(%peer, reason = %end, "a tunnel did not come up");
             } else {
                 tracing::info!(%peer, reason = %end, "tunnel ended");
             }
             live.borrow_mut().retain(|session| *session != served);
-            let refusal = refusal.map(ToString::to_string);
-            ended.replace(Some(Ended { lived, refusal }));
+            ended.replace(Some(Ended::of(&served, &end, begun.elapsed())));
             sessions.release_number(number);
         });
         session
