@@ -37,6 +37,11 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// (the "rapid reset" of CVE-2023-44487). hyper's own default, said here because it matters.
 const MAX_RESETS: usize = 20;
 
+/// Errors of single streams until a connection is cut off, in all its life. Uploads go on for a moment
+/// after an early answer, which h2 counts among them, so that its own default of 1024 is soon used up
+/// by a proxy in front of this one; without a limit each would cost memory.
+const MAX_ERRORS: usize = 16 * 1024;
+
 /// The body of an answer, or the empty one of a switch.
 type AnswerBody<B> = Either<Tracked<B>, Empty<Bytes>>;
 
@@ -85,9 +90,7 @@ pub(super) async fn serve<S, F, B, Io>(
         .max_concurrent_streams(limits.max_http2_streams)
         .max_header_list_size(u32::try_from(limits.max_head).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(MAX_RESETS)
-        // Uploads go on for a moment after an early answer. Each such frame is an error of its stream,
-        // and a count of them for the connection's life would end it for the other requests.
-        .max_local_error_reset_streams(None)
+        .max_local_error_reset_streams(MAX_ERRORS)
         .max_send_buf_size(SEND_BUFFER)
         // The answer's own Date is the target's.
         .auto_date_header(false)

@@ -30,6 +30,9 @@ const CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;
 /// remembered for a second.
 const FORGIVEN_RESETS: usize = 4096;
 
+/// Errors of single streams until a connection is given up, in all its life.
+const MAX_ERRORS: usize = 16 * 1024;
+
 /// Opens connections to targets.
 #[derive(Debug)]
 pub(super) struct Dialler {
@@ -63,9 +66,7 @@ impl Dialler {
             Scheme::H2c => self.http2(tcp).await,
             Scheme::Http => Ok(Connected::Http1(Client::new(Stream::Plain(tcp)))),
             Scheme::Https => {
-                let client = timeout_at(deadline, self.trust.client(target))
-                    .await
-                    .map_err(|_| timed_out(route))??;
+                let client = self.trust.client(target).await?;
                 let config = if only_http1 { client.http1 } else { client.any };
                 let handshake = TlsConnector::from(config).connect(tls::server_name(target)?, tcp);
                 let stream = timeout_at(deadline, handshake)
@@ -95,9 +96,7 @@ impl Dialler {
             // Until its SETTINGS say how many streams the target takes, it may refuse any beyond one.
             .initial_max_send_streams(1)
             .max_concurrent_reset_streams(FORGIVEN_RESETS)
-            // What comes late for streams that were given up is no fault of the target's, and a count
-            // of it for the connection's life would end it for all.
-            .max_local_error_reset_streams(None)
+            .max_local_error_reset_streams(MAX_ERRORS)
             .handshake(TokioIo::new(io))
             .await
             .map_err(|error| failure::classify(&error).0)?;
