@@ -186,15 +186,16 @@ fn one_line(message: &str) -> String {
     text
 }
 
-/// The same without what is before an `@` in a URL, which may be a password.
+/// The same without what is before an `@` in a quoted value, which may be a password.
 fn without_users(text: &str) -> String {
-    let words = text.split(' ').map(|word| match (word.find("://"), word.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme < at => {
-            format!("{}…{}", &word[..scheme + 3], &word[at..])
+    let shown = |(number, part): (usize, &str)| match part.rfind('@') {
+        Some(at) if number % 2 == 1 => {
+            let scheme = part.find("://").map_or(0, |colon| colon + 3).min(at);
+            format!("{}…{}", &part[..scheme], &part[at..])
         }
-        _ => word.to_owned(),
-    });
-    words.collect::<Vec<_>>().join(" ")
+        _ => part.to_owned(),
+    };
+    text.split('\'').enumerate().map(shown).collect::<Vec<_>>().join("'")
 }
 
 #[cfg(test)]
@@ -241,6 +242,7 @@ mod tests {
         let shown = "invalid value 'ssh://…@h:1' for '--tunnel <URL>': the user before the @";
         assert_eq!(without_users(text), shown);
         assert_eq!(without_users("'ssh://h:1' me@h"), "'ssh://h:1' me@h");
+        assert_eq!(without_users("'me:a b@h' is"), "'…@h' is");
     }
 
     #[test]

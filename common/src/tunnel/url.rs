@@ -80,6 +80,10 @@ impl FromStr for HostPort {
     type Err = InvalidTunnelUrl;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.contains('@') {
+            // Not shown: a password may be before it.
+            return Err("no user belongs before the host here".into());
+        }
         let (host, port) = text.rsplit_once(':').ok_or("the port is missing: HOST:PORT")?;
         let port = port
             .parse()
@@ -88,8 +92,6 @@ impl FromStr for HostPort {
         let host = match bare {
             Some(address) if address.parse::<std::net::Ipv6Addr>().is_ok() => address,
             None if is_host(host) => host,
-            // Not shown: a password may be before the @.
-            _ if host.contains('@') => return Err("no user belongs before the host here".into()),
             _ => return Err(InvalidTunnelUrl(format!("{host:?} is no host name or address"))),
         };
         Ok(Self { host: host.to_owned(), port })
