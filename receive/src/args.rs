@@ -39,7 +39,8 @@ pub struct ServeArgs {
     pub keys: Option<PathBuf>,
 
     /// What to dial, as grpc://HOST:PORT or ssh://USER@HOST:PORT; may be repeated, or a list with
-    /// commas, and each is kept up. After an ssh URL, ?forward=ADDRESS:PORT says what a stock sshd is to listen on.
+    /// commas, and each is kept up. After an ssh URL, ?forward=ADDRESS:PORT says what a stock sshd is
+    /// to listen on.
     #[arg(
         long,
         value_name = "URL",

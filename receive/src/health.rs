@@ -24,8 +24,7 @@ use tunnel_common::tunnel::HostPort;
 use crate::sessions::Sessions;
 use crate::upstream::Upstreams;
 
-/// How often each target is probed, besides at each change of the config, unless the probe before has
-/// not ended.
+/// How often each target is probed, unless the probe before has not ended.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long a probe may take.
@@ -67,9 +66,8 @@ impl Probes {
 
     /// Runs until the drain is asked.
     pub async fn run(self: Rc<Self>) {
-        let mut followed = self.config.clone();
         loop {
-            let config = Arc::clone(&followed.borrow_and_update());
+            let config = Arc::clone(&self.config.borrow());
             self.forget_unmapped(&config);
             for route in config.routes() {
                 if let Some(health) = route.health.clone()
@@ -80,8 +78,6 @@ impl Probes {
             }
             tokio::select! {
                 () = self.drain.asked() => return,
-                // Its sender lives as long as the process serves.
-                Ok(()) = followed.changed() => {}
                 () = sleep(INTERVAL) => {}
             }
         }

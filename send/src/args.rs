@@ -100,7 +100,8 @@ pub struct ServeArgs {
     pub tunnel: Vec<TunnelUrl>,
 
     /// A port that an SSH server forwards to tunnel-receive, as http://HOST:PORT; may be repeated, or
-    /// a list with commas, and through each a tunnel is kept up. Whoever holds that port gets the requests.
+    /// a list with commas, and through each a tunnel is kept up. Whoever holds that port gets the
+    /// requests.
     #[arg(long, value_name = "URL", env = "ISTHMUS_TUNNEL_ENTRY", value_delimiter = ',')]
     pub tunnel_entry: Vec<EntryUrl>,
 

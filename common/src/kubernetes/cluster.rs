@@ -37,7 +37,7 @@ pub enum ConnectError {
     Kubeconfig {
         /// The file; the last of several if it is their sum.
         path: PathBuf,
-        /// What is in the way, without a word of what is in the file.
+        /// What is in the way; nothing secret of what is in the file.
         reason: String,
     },
     /// This is no pod.

@@ -1,4 +1,5 @@
-//! Reads the errors of connections to targets: what to tell the caller, and whether the target may have seen the request.
+//! Reads the errors of connections to targets: what to tell the caller, and whether the target may have
+//! seen the request.
 
 use std::error::Error;
 use std::io;

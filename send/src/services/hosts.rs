@@ -41,8 +41,8 @@ pub(super) struct Hosts {
     ready: Ready,
     maps: Follower<ConfigMap>,
     services: Follower<Service>,
-    /// Whether each of them has been listed.
-    known: (bool, bool),
+    maps_are_known: bool,
+    services_are_known: bool,
     names: Names,
     was_held: bool,
     /// What `/readyz` was told last.
@@ -71,7 +71,8 @@ impl Hosts {
             clusters,
             held,
             ready,
-            known: (false, false),
+            maps_are_known: false,
+            services_are_known: false,
             names: Names::default(),
             was_held: false,
             told: String::new(),
@@ -91,11 +92,11 @@ impl Hosts {
             let failure = tokio::select! {
                 () = wake => None,
                 changed = self.maps.changed() => {
-                    self.known.0 |= changed.is_ok();
+                    self.maps_are_known |= changed.is_ok();
                     changed.err()
                 }
                 changed = self.services.changed() => {
-                    self.known.1 |= changed.is_ok();
+                    self.services_are_known |= changed.is_ok();
                     changed.err()
                 }
                 Ok(()) = self.clusters.changed() => None,
@@ -103,7 +104,10 @@ impl Hosts {
             };
             let written = match failure {
                 Some(error) => Err(error.to_string()),
-                None if self.known != (true, true) => continue,
+                None if !(self.maps_are_known && self.services_are_known) => {
+                    wake_at = None;
+                    continue;
+                }
                 None => self.write().await,
             };
             wake_at = match &written {

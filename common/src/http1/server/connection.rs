@@ -203,15 +203,18 @@ impl<'a> Connection<'a> {
             true => Encoding::None,
             false => Encoding::choose(&mut parts.headers, &body, version == Version::HTTP_11),
         };
-        let keep_alive = keep_alive && !is_last && encoding != Encoding::UntilClose;
-        let keep_alive = keep_alive && self.reads_on(parts.status);
+        let keep_alive = keep_alive
+            && !is_last
+            && encoding != Encoding::UntilClose
+            && self.reads_on(parts.status);
         let option = match (keep_alive, version) {
             (true, Version::HTTP_10) => Some(HeaderValue::from_static("keep-alive")),
             (true, _) => None,
             (false, _) => Some(HeaderValue::from_static("close")),
         };
+        // Beside the `upgrade` of a 426.
         option.into_iter().for_each(|option| {
-            parts.headers.insert(header::CONNECTION, option);
+            parts.headers.append(header::CONNECTION, option);
         });
         self.caller.keep_alive = keep_alive;
         let out = &mut *self.wire.borrow_mut();

@@ -243,13 +243,8 @@ impl Connection {
     pub(crate) fn close(&mut self, reason: &str) {
         if self.closing.is_none() && self.end.is_none() {
             let len = reason.floor_char_boundary(MAX_REASON);
-            put_frame(
-                &mut self.out,
-                Kind::Close,
-                0,
-                false,
-                reason.as_bytes().get(..len).unwrap_or(&[]),
-            );
+            let reason = reason.as_bytes().get(..len).unwrap_or(&[]);
+            put_frame(&mut self.out, Kind::Close, 0, false, reason);
             let ends_at = self.written + self.out.len() as u64;
             self.closing = Some(Goodbye { said_at: self.now, ends_at });
             self.openers.wake(usize::MAX);
@@ -300,8 +295,8 @@ impl Connection {
         self.buffered
     }
 
-    /// Resolves when HELLO or a NOTICE came, a drain is over, or the tunnel
-    /// ended, since `seen` was returned. For one task at a time.
+    /// Resolves when HELLO or a NOTICE came, a drain is over, or the tunnel ended, since `seen` was
+    /// returned. For one task at a time.
     pub(crate) fn poll_changed(&mut self, seen: u64, cx: &Context<'_>) -> Poll<u64> {
         if self.changes != seen {
             return Poll::Ready(self.changes);
