@@ -121,12 +121,23 @@ impl GrpcConnector {
                 "the server's certificate is not of the CA in {keys}/ca.crt: both ends need keys \
                  that were made together"
             ),
+            // The library's own words hold the time of the try, so that each would be news.
+            Some(TlsError::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. })) => {
+                "the server's certificate has expired: make the keys anew".to_owned()
+            }
+            Some(TlsError::InvalidCertificate(
+                Bad::NotValidYet | Bad::NotValidYetContext { .. },
+            )) => {
+                "the server's certificate is not valid yet: set the clocks of both ends".to_owned()
+            }
             Some(TlsError::InvalidCertificate(error)) => {
                 format!("the server's certificate is not accepted: {error}")
             }
+            Some(TlsError::AlertReceived(Alert::CertificateExpired)) => {
+                format!("the server says that {keys}/tls.crt has expired: make the keys anew")
+            }
             Some(TlsError::AlertReceived(
                 alert @ (Alert::BadCertificate
-                | Alert::CertificateExpired
                 | Alert::CertificateRequired
                 | Alert::CertificateUnknown
                 | Alert::DecryptError
@@ -192,4 +203,32 @@ fn root_cause<'a>(mut error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'sta
         error = source;
     }
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rustls::CertificateError;
+    use rustls::pki_types::UnixTime;
+
+    use super::*;
+
+    #[test]
+    fn an_expiry_is_told_alike_at_each_try() {
+        let folder = tempfile::tempdir().unwrap();
+        crate::keys::generate(folder.path(), &["a.example".to_owned()], "b").unwrap();
+        let url = "https://a.example:1".parse().unwrap();
+        let keys = folder.path().join("receive");
+        let connector = GrpcConnector::new(url, &keys, &Drain::new()).unwrap();
+        let told = |now: u64| {
+            let [time, not_after] =
+                [now, 1].map(|seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds)));
+            let expired = CertificateError::ExpiredContext { time, not_after };
+            let error = TlsError::InvalidCertificate(expired);
+            connector.explain_tls(&io::Error::other(error))
+        };
+        assert_eq!(told(100), "the server's certificate has expired: make the keys anew");
+        assert_eq!(told(100), told(101));
+    }
 }
