@@ -82,19 +82,7 @@ pub(super) async fn serve<S, F, B, Io>(
             finish(answer, on_upgrade, in_flight, stream_idle, &drain)
         }
     });
-    let connection = http2::Builder::new(drain.clone())
-        .timer(TokioTimer::new())
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT)
-        .enable_connect_protocol()
-        .max_concurrent_streams(limits.max_http2_streams)
-        .max_header_list_size(u32::try_from(limits.max_head).unwrap_or(u32::MAX))
-        .max_pending_accept_reset_streams(MAX_RESETS)
-        .max_local_error_reset_streams(MAX_ERRORS)
-        .max_send_buf_size(SEND_BUFFER)
-        // The answer's own Date is the target's.
-        .auto_date_header(false)
-        .serve_connection(TokioIo::new(io), service);
+    let connection = server(limits, drain).serve_connection(TokioIo::new(io), service);
     let mut connection = pin!(connection);
     let served = async {
         tokio::select! {
@@ -112,6 +100,23 @@ pub(super) async fn serve<S, F, B, Io>(
     if let Err(error) = served {
         tracing::debug!(%error, "a caller's HTTP/2 connection failed");
     }
+}
+
+fn server(limits: &Limits, drain: &Drain) -> http2::Builder<Drain> {
+    let mut server = http2::Builder::new(drain.clone());
+    server
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .enable_connect_protocol()
+        .max_concurrent_streams(limits.max_http2_streams)
+        .max_header_list_size(u32::try_from(limits.max_head).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(MAX_RESETS)
+        .max_local_error_reset_streams(MAX_ERRORS)
+        .max_send_buf_size(SEND_BUFFER)
+        // The answer's own Date is the target's.
+        .auto_date_header(false);
+    server
 }
 
 /// Makes one field of the cookies, which HTTP/2 may have in several (RFC 9113 §8.2.3): servers of
