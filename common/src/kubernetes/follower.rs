@@ -44,6 +44,7 @@ pub struct Follower<K> {
     api: Api<K>,
     selector: Selector,
     objects: BTreeMap<String, K>,
+    is_listed: bool,
     /// Where the watch goes on; `None` before a list.
     version: Option<String>,
     watch: Option<Watch<K>>,
@@ -73,6 +74,7 @@ where
             cluster,
             selector,
             objects: BTreeMap::new(),
+            is_listed: false,
             version: None,
             watch: None,
             retry_at: None,
@@ -84,6 +86,11 @@ where
     /// The objects by their name, as they were last seen.
     pub fn objects(&self) -> &BTreeMap<String, K> {
         &self.objects
+    }
+
+    /// Whether the server has said what there is; before, no object is known.
+    pub fn is_listed(&self) -> bool {
+        self.is_listed
     }
 
     /// Waits until the objects may have changed, which after an error also means that all is well
@@ -134,6 +141,7 @@ where
         let items = list.items.into_iter();
         self.objects =
             items.map(|item| (item.meta().name.clone().unwrap_or_default(), item)).collect();
+        self.is_listed = true;
         Ok(())
     }
 

@@ -41,8 +41,6 @@ pub(super) struct Hosts {
     ready: Ready,
     maps: Follower<ConfigMap>,
     services: Follower<Service>,
-    maps_are_known: bool,
-    services_are_known: bool,
     names: Names,
     was_held: bool,
     /// What `/readyz` was told last.
@@ -71,8 +69,6 @@ impl Hosts {
             clusters,
             held,
             ready,
-            maps_are_known: false,
-            services_are_known: false,
             names: Names::default(),
             was_held: false,
             told: String::new(),
@@ -91,20 +87,14 @@ impl Hosts {
             };
             let failure = tokio::select! {
                 () = wake => None,
-                changed = self.maps.changed() => {
-                    self.maps_are_known |= changed.is_ok();
-                    changed.err()
-                }
-                changed = self.services.changed() => {
-                    self.services_are_known |= changed.is_ok();
-                    changed.err()
-                }
+                changed = self.maps.changed() => changed.err(),
+                changed = self.services.changed() => changed.err(),
                 Ok(()) = self.clusters.changed() => None,
                 () = self.held.changed() => None,
             };
             let written = match failure {
                 Some(error) => Err(error.to_string()),
-                None if !(self.maps_are_known && self.services_are_known) => {
+                None if !(self.maps.is_listed() && self.services.is_listed()) => {
                     wake_at = None;
                     continue;
                 }
