@@ -97,8 +97,7 @@ impl<C: Connector> Dialler<C> {
                 () = self.drain.asked() => return,
                 () = self.lacking() => {}
             }
-            let ended = self.ended.take();
-            let pause = match ended {
+            let pause = match self.ended.take() {
                 Some(Ended::NeverUp(reason)) => self.failed(&mut retry, &reason),
                 Some(Ended::Refused(reason)) => self.failed(&mut refusals, &reason),
                 Some(Ended::Over(lived)) => {
@@ -153,6 +152,7 @@ impl<C: Connector> Dialler<C> {
         };
         self.sessions.met(&session).await;
         if session.end().is_some() {
+            // How it ended is judged next.
             return Duration::ZERO;
         }
         retry.worked();
@@ -171,11 +171,9 @@ impl<C: Connector> Dialler<C> {
         retry.failed(reason)
     }
 
+    /// Whether the peer, which has said HELLO, has enough tunnels without this one.
     fn is_surplus(&self, session: &Session) -> bool {
         let instance = |session: &Session| session.hello().map(|hello| hello.instance);
-        if session.end().is_some() || instance(session).is_none() {
-            return false;
-        }
         let same = |other: &&Session| instance(other) == instance(session);
         self.live.borrow().iter().filter(same).count() > self.connections
     }
