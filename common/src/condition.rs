@@ -2,16 +2,11 @@
 
 use std::fmt;
 use std::str::FromStr;
-
-use http::HeaderName;
-use http::header::HeaderValue;
-
-/// The header that carries the [`Condition`] through the tunnel.
-pub const HEADER: HeaderName = HeaderName::from_static("x-proxy-condition");
+use std::sync::Arc;
 
 /// Names one mapping, by default with its port number: 1 to 128 visible ASCII characters.
 #[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Condition(HeaderValue);
+pub struct Condition(Arc<str>);
 
 impl Condition {
     /// The longest condition, in bytes.
@@ -19,26 +14,18 @@ impl Condition {
 
     /// The condition as text.
     pub fn as_str(&self) -> &str {
-        // A condition is visible ASCII by construction, which is always a string.
-        self.0.to_str().unwrap_or_default()
-    }
-
-    /// The value to stamp on a request; cloning it is cheap.
-    pub fn header_value(&self) -> &HeaderValue {
         &self.0
     }
 }
 
-impl TryFrom<HeaderValue> for Condition {
+impl TryFrom<&[u8]> for Condition {
     type Error = InvalidCondition;
 
-    fn try_from(value: HeaderValue) -> Result<Self, Self::Error> {
-        let bytes = value.as_bytes();
-        if bytes.is_empty() || bytes.len() > Self::MAX_LEN {
-            return Err(InvalidCondition);
-        }
-        match bytes.iter().all(u8::is_ascii_graphic) {
-            true => Ok(Self(value)),
+    fn try_from(bytes: &[u8]) -> Result<Self, Self::Error> {
+        match bytes.iter().all(u8::is_ascii_graphic) && (1..=Self::MAX_LEN).contains(&bytes.len()) {
+            true => {
+                str::from_utf8(bytes).map(|text| Self(text.into())).map_err(|_| InvalidCondition)
+            }
             false => Err(InvalidCondition),
         }
     }
@@ -48,13 +35,13 @@ impl FromStr for Condition {
     type Err = InvalidCondition;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        HeaderValue::from_str(text).map_err(|_| InvalidCondition)?.try_into()
+        text.as_bytes().try_into()
     }
 }
 
 impl From<u16> for Condition {
     fn from(port: u16) -> Self {
-        Self(HeaderValue::from(port))
+        Self(port.to_string().into())
     }
 }
 

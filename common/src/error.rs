@@ -4,9 +4,11 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Response, StatusCode};
+use http::StatusCode;
 use http_body_util::Full;
+
+use crate::fields::{Fields, Name};
+use crate::message::Response;
 
 /// Why a request was answered by the bridge and not by its target.
 ///
@@ -160,16 +162,14 @@ impl ProxyError {
             true => ("application/json", self.json(proxy)),
             false => ("text/plain; charset=utf-8", format!("{proxy}: {self}\n")),
         };
-        let length = HeaderValue::from(body.len());
-        let mut reply = Response::new(Full::from(body));
-        *reply.status_mut() = self.status();
-        let headers = reply.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        let length = body.len().to_string();
+        let mut reply = Response::new(self.status(), Full::from(body));
+        reply.fields.append(Name::ContentType, kind.as_bytes());
         // Behind the tunnel nobody knows the length otherwise.
-        headers.insert(header::CONTENT_LENGTH, length);
-        headers.insert(PROXY_STATUS, self.proxy_status(proxy));
-        if self.status() == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        reply.fields.append(Name::ContentLength, length.as_bytes());
+        reply.fields.append(Name::ProxyStatus, self.proxy_status(proxy).as_bytes());
+        if reply.status == StatusCode::SERVICE_UNAVAILABLE {
+            reply.fields.append(Name::RetryAfter, b"1");
         }
         reply
     }
@@ -184,7 +184,7 @@ impl ProxyError {
     }
 
     /// RFC 9209 §2: one list member. The details are an RFC 8941 string: printable ASCII.
-    fn proxy_status(&self, proxy: &str) -> HeaderValue {
+    fn proxy_status(&self, proxy: &str) -> String {
         let mut status = format!("{proxy}; error={}; details=\"", self.kind());
         for c in self.to_string().chars() {
             match c {
@@ -194,19 +194,14 @@ impl ProxyError {
             }
         }
         status.push('"');
-        HeaderValue::from_str(&status).unwrap_or(HeaderValue::from_static("isthmus"))
+        status
     }
 }
 
 /// Whether a request asks for errors in JSON: its `Accept` begins with `application/json`.
-pub fn wants_json(request: &HeaderMap) -> bool {
-    request
-        .get(header::ACCEPT)
-        .is_some_and(|accept| accept.as_bytes().starts_with(b"application/json"))
+pub fn wants_json(request: &Fields) -> bool {
+    request.get(Name::Accept).is_some_and(|accept| accept.starts_with(b"application/json"))
 }
-
-/// RFC 9209.
-pub const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 #[cfg(test)]
 mod tests {
@@ -221,23 +216,24 @@ mod tests {
     #[tokio::test]
     async fn replies_with_status_reason_and_text() {
         let reply = unmapped().reply("tunnel-receive", false);
-        assert_eq!(reply.status(), StatusCode::NOT_FOUND);
+        assert_eq!(reply.status, StatusCode::NOT_FOUND);
         assert_eq!(
-            reply.headers()[PROXY_STATUS],
-            "tunnel-receive; error=destination_not_found; \
-             details=\"condition \\\"80?\\\\\\\"50\\\" is not mapped in B\""
+            reply.fields.get(Name::ProxyStatus).map(<[u8]>::escape_ascii).unwrap().to_string(),
+            br#"tunnel-receive; error=destination_not_found; details="condition \"80?\\\"50\" is not mapped in B""#
+                .escape_ascii()
+                .to_string()
         );
-        let text = reply.into_body().collect().await.unwrap().to_bytes();
+        let text = reply.body.collect().await.unwrap().to_bytes();
         assert!(text.starts_with(b"tunnel-receive: condition "), "{text:?}");
     }
 
     #[tokio::test]
     async fn replies_in_json_to_who_asks_for_it() {
-        let mut request = HeaderMap::new();
-        request.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        assert!(wants_json(&request) && !wants_json(&HeaderMap::new()));
+        let mut request = Fields::new();
+        request.append(Name::Accept, b"application/json");
+        assert!(wants_json(&request) && !wants_json(&Fields::new()));
         let reply = unmapped().reply("tunnel-send", true);
-        let json = reply.into_body().collect().await.unwrap().to_bytes();
+        let json = reply.body.collect().await.unwrap().to_bytes();
         let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
         assert_eq!(json["error"], "destination_not_found");
     }
@@ -246,7 +242,7 @@ mod tests {
     fn asks_to_come_back_while_there_is_no_tunnel() {
         let error = ProxyError::DestinationUnavailable { waited: Duration::from_secs(5) };
         let reply = error.reply("tunnel-send", false);
-        assert_eq!(reply.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(reply.headers()[header::RETRY_AFTER], "1");
+        assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(reply.fields.get(Name::RetryAfter), Some(&b"1"[..]));
     }
 }

@@ -3,17 +3,17 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use http::header::{HeaderName, HeaderValue};
-use http::{Method, Request, Uri, Version};
+use http::{Method, Uri, Version};
 use libfuzzer_sys::fuzz_target;
 use tunnel_common::condition::Condition;
+use tunnel_common::fields::Fields;
 use tunnel_common::headers::{self, Address, Downstream};
+use tunnel_common::message::RequestHead;
 
 fuzz_target!(|data: &[u8]| {
-    let Some(request) = request(data) else { return };
-    let (mut parts, ()) = request.into_parts();
+    let Some(mut head) = head(data) else { return };
 
-    let mut untouched = parts.headers.clone();
+    let mut untouched = head.fields.clone();
     let _ = headers::take_condition(&mut untouched);
     assert!(headers::take_condition(&mut untouched).is_err(), "it is taken off");
     headers::strip_hop_by_hop(&mut untouched);
@@ -24,30 +24,30 @@ fuzz_target!(|data: &[u8]| {
     let trust = data.first().is_some_and(|byte| byte & 1 == 1);
     let peer = Address::from(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let downstream = Downstream { peer: &peer, tls: false, trust };
-    if headers::prepare_request(&mut parts, &downstream).is_ok() {
+    if headers::prepare_request(&mut head, &downstream).is_ok() {
         let condition = Condition::from(8050);
-        headers::stamp(&mut parts.headers, &condition);
-        headers::strip_hop_by_hop(&mut parts.headers);
-        assert_eq!(headers::take_condition(&mut parts.headers), Ok(condition));
+        headers::stamp(&mut head.fields, &condition);
+        headers::strip_hop_by_hop(&mut head.fields);
+        assert_eq!(headers::take_condition(&mut head.fields), Ok(condition));
     }
 });
 
 /// Lines: method, target, then a field each.
-fn request(data: &[u8]) -> Option<Request<()>> {
+fn head(data: &[u8]) -> Option<RequestHead> {
     let mut lines = data.get(1..)?.split(|byte| *byte == b'\n');
-    let mut request = Request::new(());
-    *request.method_mut() = Method::from_bytes(lines.next()?).ok()?;
-    *request.uri_mut() = Uri::try_from(lines.next()?).ok()?;
-    *request.version_mut() = match data.first()? & 6 {
-        0 => Version::HTTP_10,
-        2 => Version::HTTP_2,
-        _ => Version::HTTP_11,
+    let mut head = RequestHead {
+        method: Method::from_bytes(lines.next()?).ok()?,
+        uri: Uri::try_from(lines.next()?).ok()?,
+        version: match data.first()? & 6 {
+            0 => Version::HTTP_10,
+            2 => Version::HTTP_2,
+            _ => Version::HTTP_11,
+        },
+        fields: Fields::new(),
     };
     for line in lines {
         let colon = line.iter().position(|byte| *byte == b':')?;
-        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
-        let value = HeaderValue::from_bytes(&line[colon + 1..]).ok()?;
-        request.headers_mut().try_append(name, value).ok()?;
+        head.fields.push(&line[..colon], &line[colon + 1..]).ok()?;
     }
-    Some(request)
+    Some(head)
 }

@@ -5,8 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::request::Parts;
-use http::{Response, StatusCode};
+use http::StatusCode;
 use http_body::Body;
 use http_body_util::{Either, Empty, Full};
 use tokio::sync::watch;
@@ -15,6 +14,7 @@ use tunnel_common::edge::CallerBody;
 use tunnel_common::error::{self, ProxyError};
 use tunnel_common::headers::{self, Address, Downstream};
 use tunnel_common::http1::{Answer, Switched};
+use tunnel_common::message::{RequestHead, Response};
 use tunnel_common::switch;
 use tunnel_common::tunnel::{Duplex, EncodedHead, HeadTooLarge, RecvHalf, SendHalf};
 
@@ -48,33 +48,32 @@ impl Forward {
     }
 
     /// Answers a request that came through the tunnel; ends early when nobody waits any more.
-    pub async fn serve(&self, parts: &mut Parts, body: RecvHalf, reply: SendHalf) {
-        let (body, kept) = match headers::strip_hop_by_hop(&mut parts.headers) {
+    pub async fn serve(&self, head: &mut RequestHead, body: RecvHalf, reply: SendHalf) {
+        let (body, kept) = match headers::strip_hop_by_hop(&mut head.fields) {
             None => (Either::Left(body), None),
             Some(protocol) => {
-                protocol.restore(&mut parts.headers);
+                protocol.restore(&mut head.fields);
                 (Either::Right(Empty::new()), Some(body))
             }
         };
-        self.exchange(parts, body, kept, reply).await;
+        self.exchange(head, body, kept, reply).await;
     }
 
     /// `kept` is the way from the caller, where the request offers to switch protocols.
     async fn exchange(
         &self,
-        parts: &mut Parts,
+        head: &mut RequestHead,
         body: Either<RecvHalf, Empty<Bytes>>,
         kept: Option<RecvHalf>,
         mut reply: SendHalf,
     ) {
         let inform = |head: &Response<()>| {
-            let head = informational(head);
-            if let Ok(head) = EncodedHead::response(head.status(), head.headers()) {
+            if let Ok(head) = EncodedHead::response(&informational(head)) {
                 reply.inform(&head);
             }
         };
         let answer = tokio::select! {
-            answer = self.answer(parts, body, &inform) => answer,
+            answer = self.answer(head, body, &inform) => answer,
             _ = reply.failed() => return,
         };
         // If the stream fails from here on, its other end knows; nobody is left here to be told.
@@ -101,16 +100,16 @@ impl Forward {
     pub async fn call(
         self: Rc<Self>,
         peer: Rc<Address>,
-        mut parts: Parts,
+        mut head: RequestHead,
         body: CallerBody,
     ) -> ForwardAnswer {
         // Who may choose the target may also say for whom.
         let downstream = Downstream { peer: &peer, tls: false, trust: true };
-        match headers::prepare_request(&mut parts, &downstream) {
-            Ok(Some(protocol)) => protocol.restore(&mut parts.headers),
+        match headers::prepare_request(&mut head, &downstream) {
+            Ok(Some(protocol)) => protocol.restore(&mut head.fields),
             Ok(None) => {}
             Err(error) => {
-                let json = error::wants_json(&parts.headers);
+                let json = error::wants_json(&head.fields);
                 return Answer::Response(self.counted(self.refuse(&error, json)));
             }
         }
@@ -120,7 +119,7 @@ impl Forward {
                 informer.inform(&informational(head));
             }
         };
-        match self.answer(&mut parts, body, &inform).await {
+        match self.answer(&mut head, body, &inform).await {
             Answer::Response(response) => Answer::Response(self.counted(response)),
             Answer::Switched(head, connection) => Answer::Switched(self.counted(head), connection),
         }
@@ -129,7 +128,7 @@ impl Forward {
     /// The answer, which is counted once it is certain that it can be passed on.
     async fn answer<B>(
         &self,
-        parts: &mut Parts,
+        head: &mut RequestHead,
         body: B,
         inform: &dyn Fn(&Response<()>),
     ) -> ForwardAnswer
@@ -137,26 +136,23 @@ impl Forward {
         B: Body<Data = Bytes> + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let json = error::wants_json(&parts.headers);
+        let json = error::wants_json(&head.fields);
         let answer = async {
-            let route = self.route(parts)?;
-            self.upstreams.send(&route, parts, body, inform).await
+            let route = self.route(head)?;
+            self.upstreams.send(&route, head, body, inform).await
         };
         match answer.await {
             Ok(Answer::Response(mut response)) => {
-                let version = response.version();
-                let offered = headers::prepare_response(response.headers_mut(), version);
+                let offered = headers::prepare_response(&mut response.fields, response.version);
                 // It must say to what (RFC 9110 §15.5.22).
-                if let (Some(protocol), StatusCode::UPGRADE_REQUIRED) = (offered, response.status())
-                {
-                    protocol.restore(response.headers_mut());
+                if let (Some(protocol), StatusCode::UPGRADE_REQUIRED) = (offered, response.status) {
+                    protocol.restore(&mut response.fields);
                 }
                 Answer::Response(response.map(Either::Right))
             }
             Ok(Answer::Switched(mut head, connection)) => {
-                let version = head.version();
-                if let Some(protocol) = headers::prepare_response(head.headers_mut(), version) {
-                    protocol.restore(head.headers_mut());
+                if let Some(protocol) = headers::prepare_response(&mut head.fields, head.version) {
+                    protocol.restore(&mut head.fields);
                 }
                 Answer::Switched(head, connection)
             }
@@ -164,8 +160,8 @@ impl Forward {
         }
     }
 
-    fn route(&self, parts: &mut Parts) -> Result<Arc<Route>, ProxyError> {
-        let condition = headers::take_condition(&mut parts.headers)?;
+    fn route(&self, head: &mut RequestHead) -> Result<Arc<Route>, ProxyError> {
+        let condition = headers::take_condition(&mut head.fields)?;
         self.config.borrow().route(&condition).cloned().ok_or_else(|| {
             ProxyError::DestinationNotFound {
                 condition: condition.to_string(),
@@ -183,19 +179,16 @@ impl Forward {
 
     /// Counts an answer.
     pub fn counted<T>(&self, response: Response<T>) -> Response<T> {
-        self.metrics.answered(response.status());
+        self.metrics.answered(response.status);
         response
     }
 
     /// The head as the tunnel carries it; one that is too large becomes an error of the target's.
     fn encode(&self, response: Response<ReplyBody>) -> (EncodedHead, ReplyBody) {
-        let (mut parts, body) = response.into_parts();
-        let head = EncodedHead::response(parts.status, &parts.headers);
-        headers::recycle(&mut parts.headers);
-        match head {
+        match EncodedHead::response(&response) {
             Ok(head) => {
-                self.metrics.answered(parts.status);
-                (head, body)
+                self.metrics.answered(response.status);
+                (head, response.body)
             }
             Err(error @ HeadTooLarge) => {
                 self.encode(self.refuse(&ProxyError::HttpProtocol(error.to_string()), false))
@@ -207,7 +200,6 @@ impl Forward {
 /// An informational response, fit to be passed on.
 fn informational(head: &Response<()>) -> Response<()> {
     let mut head = head.clone();
-    let version = head.version();
-    headers::prepare_response(head.headers_mut(), version);
+    headers::prepare_response(&mut head.fields, head.version);
     head
 }

@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HOST, HeaderValue};
-use http::{Request, Version};
+use http::Uri;
 use http_body_util::Empty;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Semaphore, watch};
@@ -18,7 +17,9 @@ use tunnel_common::condition::Condition;
 use tunnel_common::config::{Config, Health, Route};
 use tunnel_common::dial::dial;
 use tunnel_common::drain::Drain;
+use tunnel_common::fields::Name;
 use tunnel_common::http1::Answer;
+use tunnel_common::message::RequestHead;
 use tunnel_common::tunnel::HostPort;
 
 use crate::sessions::Sessions;
@@ -129,14 +130,13 @@ impl Probes {
     }
 
     async fn answers(&self, route: &Route, path: &str) -> Result<(), String> {
-        let host = HeaderValue::from_str(route.target.authority.as_str());
-        let request = Request::get(path).version(Version::HTTP_11).body(Empty::<Bytes>::new());
-        let (Ok(host), Ok(request)) = (host, request) else { return Ok(()) };
-        let (mut parts, body) = request.into_parts();
-        parts.headers.insert(HOST, host);
-        match timeout(LIMIT, self.upstreams.send(route, &mut parts, body, &|_| {})).await {
-            Ok(Ok(Answer::Response(response))) if response.status().as_u16() < 400 => Ok(()),
-            Ok(Ok(Answer::Response(response))) => Err(format!("{path}: {}", response.status())),
+        let Ok(uri) = Uri::try_from(path) else { return Ok(()) };
+        let mut head = RequestHead::get(uri);
+        head.fields.append(Name::Host, route.target.authority.as_str().as_bytes());
+        let body = Empty::<Bytes>::new();
+        match timeout(LIMIT, self.upstreams.send(route, &mut head, body, &|_| {})).await {
+            Ok(Ok(Answer::Response(response))) if response.status.as_u16() < 400 => Ok(()),
+            Ok(Ok(Answer::Response(response))) => Err(format!("{path}: {}", response.status)),
             Ok(Ok(Answer::Switched(..))) => Err(format!("{path}: another protocol")),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(format!("{path}: no answer within {LIMIT:?}")),

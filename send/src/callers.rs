@@ -82,7 +82,7 @@ impl Callers {
                 |head, body| Rc::clone(forward).call(Rc::clone(mapping), &caller, head, body);
             let refuse = |error: &_| {
                 let reply = mapping.refuse(error, false);
-                mapping.metrics.answered(reply.status());
+                mapping.metrics.answered(reply.status);
                 reply.map(ReplyBody::from)
             };
             edge::serve(stream, call, refuse, limits, drain).await;

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::StatusCode;
 use http_body::Body;
 use tokio::time::timeout;
 use tunnel_common::config::Route;
 use tunnel_common::drain::Drain;
 use tunnel_common::error::ProxyError;
 use tunnel_common::http1::Answer;
+use tunnel_common::message::Response;
 use tunnel_common::tunnel::{
     Duplex, EncodedHead, RecvHalf, ResetCode, SendBodyError, SendHalf, StreamError,
 };
@@ -71,12 +72,11 @@ where
                 continue;
             };
             let head = head?;
-            if !head.status().is_informational() || head.status() == StatusCode::SWITCHING_PROTOCOLS
-            {
+            if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
                 break head;
             }
             inform(&head);
-            if head.status() == StatusCode::CONTINUE {
+            if head.status == StatusCode::CONTINUE {
                 self.begin_body(&mut way, drain);
             }
         };
@@ -127,7 +127,7 @@ fn answer(
     way: Option<SendHalf>,
     recv: RecvHalf,
 ) -> Result<Answer<RecvHalf, Duplex>, StreamError> {
-    match (head.status(), way) {
+    match (head.status, way) {
         (StatusCode::SWITCHING_PROTOCOLS, Some(send)) => {
             Ok(Answer::Switched(head, Duplex::new(send, recv)))
         }

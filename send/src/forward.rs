@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::request::Parts;
-use http::{Method, Response};
+use http::Method;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Full};
 use prometheus_client::metrics::gauge::Gauge;
@@ -17,6 +16,7 @@ use tunnel_common::edge::{CallerBody, CallerTls};
 use tunnel_common::error::{self, ProxyError};
 use tunnel_common::headers::{self, Address, Downstream, RequestIds};
 use tunnel_common::http1::{Answer, Informer, MAX_FIELDS};
+use tunnel_common::message::{RequestHead, Response};
 use tunnel_common::tunnel::{Duplex, EncodedHead, MAX_HEAD, RecvHalf};
 
 use crate::exchange::{Outgoing, broken_off};
@@ -67,11 +67,11 @@ impl Forward {
         self: Rc<Self>,
         mapping: Rc<Mapping>,
         caller: &Caller,
-        mut head: Parts,
+        mut head: RequestHead,
         body: CallerBody,
     ) -> impl Future<Output = Answer<ReplyBody, Duplex>> + 'static {
         let in_flight = Counted::new(&self.in_flight);
-        let json = error::wants_json(&head.headers);
+        let json = error::wants_json(&head.fields);
         let informer = body.informer();
         let mut request = self.prepare(&mapping, caller, &mut head, body);
         async move {
@@ -81,13 +81,13 @@ impl Forward {
             };
             let response = match answer {
                 Ok(Answer::Switched(response, duplex)) => {
-                    mapping.metrics.answered(response.status());
+                    mapping.metrics.answered(response.status);
                     return Answer::Switched(response, duplex);
                 }
                 Ok(Answer::Response(response)) => response.map(Either::Right),
                 Err(error) => mapping.refuse(&error, json).map(Either::Left),
             };
-            mapping.metrics.answered(response.status());
+            mapping.metrics.answered(response.status);
             Answer::Response(response.map(|body| ReplyBody { body, _in_flight: Some(in_flight) }))
         }
     }
@@ -96,7 +96,7 @@ impl Forward {
         &self,
         mapping: &Mapping,
         caller: &Caller,
-        parts: &mut Parts,
+        head: &mut RequestHead,
         body: CallerBody,
     ) -> Result<Outgoing<CallerBody>, ProxyError> {
         if self.in_flight.get() > self.max_requests {
@@ -108,23 +108,22 @@ impl Forward {
             tls: caller.tls,
             trust: route.downstream.trust_forwarded,
         };
-        let upgrade = headers::prepare_request(parts, &downstream)?;
-        self.request_ids.set(&mut parts.headers);
+        let upgrade = headers::prepare_request(head, &downstream)?;
+        self.request_ids.set(&mut head.fields);
         // A body before the switch would have to end before the new protocol begins, and no
         // protocol in use needs that.
         let upgrade = upgrade.filter(|_| body.is_end_stream());
-        headers::stamp(&mut parts.headers, &route.condition);
+        headers::stamp(&mut head.fields, &route.condition);
         if let Some(protocol) = &upgrade {
-            protocol.restore(&mut parts.headers);
+            protocol.restore(&mut head.fields);
         }
-        let head = encode(parts)?;
-        headers::recycle(&mut parts.headers);
+        let encoded = encode(head)?;
         let expects_continue = body.informer().is_some_and(|caller| caller.expects_continue());
         Ok(Outgoing {
             route,
-            head,
+            head: encoded,
             upload: Upload::streamed(body),
-            idempotent: parts.method.is_idempotent(),
+            idempotent: head.method.is_idempotent(),
             upgrade: upgrade.is_some(),
             expects_continue,
             broken: Rc::default(),
@@ -158,11 +157,11 @@ impl Mapping {
     }
 }
 
-fn encode(parts: &Parts) -> Result<EncodedHead, ProxyError> {
-    if parts.method == Method::CONNECT {
+fn encode(head: &RequestHead) -> Result<EncodedHead, ProxyError> {
+    if head.method == Method::CONNECT {
         return Err(ProxyError::HttpRequest("CONNECT is for proxies; this is a service".into()));
     }
-    EncodedHead::passed_on(parts)
+    EncodedHead::request(head)
         .map_err(|_| ProxyError::RequestHeadTooLarge { bytes: MAX_HEAD, fields: MAX_FIELDS })
 }
 

@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use criterion::{BatchSize, Criterion};
-use http::request::Parts;
 use tunnel_common::condition::Condition;
 use tunnel_common::headers::{self, Address, Downstream, RequestIds};
+use tunnel_common::message::RequestHead;
 
 use super::sample;
 
@@ -14,11 +14,7 @@ pub(super) fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("headers");
     let fresh = sample::request();
     group.bench_function("prepare and stamp a request", |bencher| {
-        bencher.iter_batched_ref(
-            || fresh.clone(),
-            |parts| rules.send(parts),
-            BatchSize::SmallInput,
-        );
+        bencher.iter_batched_ref(|| fresh.clone(), |head| rules.send(head), BatchSize::SmallInput);
     });
     let mut stamped = fresh;
     rules.send(&mut stamped);
@@ -29,10 +25,7 @@ pub(super) fn bench(criterion: &mut Criterion) {
     group.bench_function("prepare a response", |bencher| {
         bencher.iter_batched_ref(
             || response.clone(),
-            |response| {
-                let version = response.version();
-                headers::prepare_response(response.headers_mut(), version)
-            },
+            |response| headers::prepare_response(&mut response.fields, response.version),
             BatchSize::SmallInput,
         );
     });
@@ -55,16 +48,16 @@ impl Rules {
     }
 
     /// What `tunnel-send` does with a request.
-    fn send(&self, parts: &mut Parts) {
+    fn send(&self, head: &mut RequestHead) {
         let downstream = Downstream { peer: &self.peer, tls: false, trust: false };
-        headers::prepare_request(parts, &downstream).unwrap();
-        self.request_ids.set(&mut parts.headers);
-        headers::stamp(&mut parts.headers, &self.condition);
+        headers::prepare_request(head, &downstream).unwrap();
+        self.request_ids.set(&mut head.fields);
+        headers::stamp(&mut head.fields, &self.condition);
     }
 
     /// What `tunnel-receive` does with it.
-    fn receive(parts: &mut Parts) -> Condition {
-        headers::strip_hop_by_hop(&mut parts.headers);
-        headers::take_condition(&mut parts.headers).unwrap()
+    fn receive(head: &mut RequestHead) -> Condition {
+        headers::strip_hop_by_hop(&mut head.fields);
+        headers::take_condition(&mut head.fields).unwrap()
     }
 }

@@ -44,8 +44,8 @@ impl Tunnel {
             runtime,
             send,
             receive,
-            request: EncodedHead::passed_on(&sample::request()).unwrap(),
-            response: EncodedHead::response(response.status(), response.headers()).unwrap(),
+            request: EncodedHead::request(&sample::request()).unwrap(),
+            response: EncodedHead::response(&response).unwrap(),
         }
     }
 

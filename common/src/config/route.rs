@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::header::HeaderValue;
 use http::uri::{Authority, PathAndQuery};
 use rustls::pki_types::ServerName;
 
@@ -120,7 +119,7 @@ pub enum HostPolicy {
     #[default]
     Caller,
     /// Always this one.
-    Fixed(HeaderValue),
+    Fixed(Authority),
     /// The target URL's host and port.
     Target,
 }

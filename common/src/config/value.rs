@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::header::HeaderValue;
 use http::uri::PathAndQuery;
 use rustls::pki_types::{DnsName, ServerName};
 use schemars::{Schema, json_schema};
@@ -125,9 +124,7 @@ impl Value for HostPolicy {
             None => Err("is not a host: write \"caller\", \"target\" or a host to send".into()),
             Some(text) if text.eq_ignore_ascii_case("caller") => Ok(Self::Caller),
             Some(text) if text.eq_ignore_ascii_case("target") => Ok(Self::Target),
-            Some(text) => HeaderValue::from_str(target::authority(text)?.as_str())
-                .map(Self::Fixed)
-                .map_err(|_| "cannot be sent as a Host: write a host".into()),
+            Some(text) => target::authority(text).map(Self::Fixed),
         }
     }
 }

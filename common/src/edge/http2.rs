@@ -7,9 +7,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Version};
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Request, StatusCode, Version};
 use http_body::Body;
 use http_body_util::{Either, Empty};
 use hyper::body::Incoming;
@@ -23,7 +22,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::activity::{Activity, InFlight, Tracked};
 use super::{CallerBody, Limits};
 use crate::drain::Drain;
+use crate::fields::Name;
 use crate::http1::{Answer, Http1Error, Switched};
+use crate::message::{RequestHead, Response};
 use crate::switch;
 
 /// How often a silent caller is asked whether it is there, and how long it may take to say so.
@@ -52,7 +53,7 @@ pub(super) async fn serve<S, F, B, Io>(
     limits: &Limits,
     drain: &Drain,
 ) where
-    S: Fn(Parts, CallerBody) -> F,
+    S: Fn(RequestHead, CallerBody) -> F,
     F: Future<Output = Answer<B, Io>> + 'static,
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -71,7 +72,7 @@ pub(super) async fn serve<S, F, B, Io>(
         let (parts, incoming) = request.into_parts();
         let answer = match parts.headers.len() > limits.max_fields {
             true => Err(refuse(&Http1Error::HeadTooLarge)),
-            false => Ok(service(parts, body(incoming))),
+            false => Ok(service(parts.into(), body(incoming))),
         };
         let drain = drain.clone();
         async move {
@@ -79,7 +80,7 @@ pub(super) async fn serve<S, F, B, Io>(
                 Ok(answer) => answer.await,
                 Err(refusal) => Answer::Response(refusal),
             };
-            finish(answer, on_upgrade, in_flight, stream_idle, &drain)
+            finish(answer, on_upgrade, in_flight, stream_idle, &drain).map(http::Response::from)
         }
     });
     let connection = server(limits, drain).serve_connection(TokioIo::new(io), service);
@@ -162,8 +163,8 @@ where
         (Answer::Response(mut response), on_upgrade) => {
             in_flight.answers();
             // To the caller, any 2xx means that the protocol was switched (RFC 8441 §5).
-            if on_upgrade.is_some() && response.status().is_success() {
-                *response.status_mut() = StatusCode::BAD_GATEWAY;
+            if on_upgrade.is_some() && response.status.is_success() {
+                response.status = StatusCode::BAD_GATEWAY;
             }
             Ok(response.map(|body| Either::Left(Tracked::new(body, &in_flight))))
         }
@@ -181,14 +182,10 @@ where
 }
 
 /// 101 is 200 in HTTP/2, without the fields of the handshake.
-fn switched(head: Response<()>) -> Response<Empty<Bytes>> {
-    const HANDSHAKE: [HeaderName; 3] =
-        [header::CONNECTION, header::UPGRADE, header::SEC_WEBSOCKET_ACCEPT];
-    let mut response = head.map(|()| Empty::new());
-    *response.status_mut() = StatusCode::OK;
-    let headers: &mut HeaderMap = response.headers_mut();
-    for name in HANDSHAKE {
-        headers.remove(name);
+fn switched(mut head: Response<()>) -> Response<Empty<Bytes>> {
+    head.status = StatusCode::OK;
+    for name in [Name::Connection, Name::Upgrade, Name::SecWebsocketAccept] {
+        head.fields.remove(name);
     }
-    response
+    head.map(|()| Empty::new())
 }

@@ -12,8 +12,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::Response;
-use http::request::Parts;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -25,6 +23,7 @@ pub use self::tls::CallerTls;
 use crate::drain::Drain;
 use crate::error::ProxyError;
 use crate::http1::{self, Answer, End, Http1Error, Informer, RequestBody, Stream};
+use crate::message::{RequestHead, Response};
 
 /// Serves one connection until it ends. `refuse` makes the reply to what no service may see. Once
 /// the drain is asked, the requests in flight are the last ones.
@@ -37,14 +36,14 @@ pub fn serve<S, F, B, Io>(
     drain: &Drain,
 ) -> impl Future<Output = ()>
 where
-    S: Fn(Parts, CallerBody) -> F,
+    S: Fn(RequestHead, CallerBody) -> F,
     F: Future<Output = Answer<B, Io>> + 'static,
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
     Io: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     async move {
-        let http1 = |parts, body| service(parts, CallerBody::Http1(body));
+        let http1 = |head, body| service(head, CallerBody::Http1(body));
         let refuse_http1 = |error: &Http1Error| refuse(&unfit(error, limits));
         match http1::serve(stream, http1, refuse_http1, limits, drain).await {
             Ok(End::Closed) => {}

@@ -2,12 +2,11 @@
 
 use std::net::IpAddr;
 
-use bytes::Bytes;
-use http::header::{self, Entry, HeaderValue};
-use http::{HeaderMap, HeaderName, Version};
+use http::Version;
 
-use super::{begins_like, elements, remove_all, spells};
+use super::{begins_like, elements, spells};
 use crate::error::ProxyError;
+use crate::fields::{Field, Fields, Name};
 
 /// How many bridges a request may cross.
 ///
@@ -18,17 +17,14 @@ pub const MAX_BRIDGES: usize = 10;
 /// The address of a connection's other end, written out once for all its requests.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Address {
-    text: HeaderValue,
+    text: String,
     is_v6: bool,
 }
 
 impl From<IpAddr> for Address {
     fn from(address: IpAddr) -> Self {
         let address = address.to_canonical();
-        let text = HeaderValue::from_maybe_shared(Bytes::from(address.to_string()));
-        // Digits, dots and colons are a header value.
-        let text = text.unwrap_or(HeaderValue::from_static("unknown"));
-        Self { text, is_v6: address.is_ipv6() }
+        Self { text: address.to_string(), is_v6: address.is_ipv6() }
     }
 }
 
@@ -44,72 +40,59 @@ pub struct Downstream<'a> {
     pub trust: bool,
 }
 
-impl Downstream<'_> {
-    fn scheme(&self) -> HeaderValue {
-        HeaderValue::from_static(if self.tls { "https" } else { "http" })
-    }
-
-    /// One element of `Forwarded`. The host has been checked by
-    /// [`settle_host`](super::settle_host): it holds nothing that a quoted string would escape.
-    fn element(&self, host: Option<&HeaderValue>) -> Vec<u8> {
-        let (before, after): (&[u8], &[u8]) = match self.peer.is_v6 {
-            true => (b"for=\"[", b"]\""),
-            false => (b"for=", b""),
-        };
-        let host = host.map(HeaderValue::as_bytes);
-        let quote: &[u8] = match host.is_some_and(|host| !host.iter().copied().all(is_token)) {
-            true => b"\"",
-            false => b"",
-        };
-        let proto: &[u8] = if self.tls { b";proto=https" } else { b";proto=http" };
-        let key: &[u8] = if host.is_some() { b";host=" } else { b"" };
-        let host = host.unwrap_or_default();
-        [before, self.peer.text.as_bytes(), after, key, quote, host, quote, proto].concat()
-    }
-}
-
 /// Says where the request came from. Expects a `Host` that [`settle_host`](super::settle_host) has
-/// checked.
+/// checked: it holds nothing that a quoted string would escape.
 ///
 /// Without trust everything that speaks of an earlier client is dropped first, in any spelling; with
 /// trust only misspelled fields are, and lists are continued.
-pub fn set_forwarded(headers: &mut HeaderMap, downstream: &Downstream<'_>) {
-    remove_all(headers, |name| {
-        let name = name.as_str();
-        claims_origin(name) && (!downstream.trust || name.contains(['_', '.']))
-    });
-    let host = headers.get(header::HOST).filter(|host| !host.is_empty()).cloned();
-    let element = HeaderValue::from_maybe_shared(Bytes::from(downstream.element(host.as_ref())));
-    // Made of header values, it is one.
-    if let Ok(element) = element {
-        continue_list(headers, header::FORWARDED, element);
+pub fn set_forwarded(fields: &mut Fields, downstream: &Downstream<'_>) {
+    let is_misspelled = |name: &[u8]| name.iter().any(|byte| matches!(byte, b'_' | b'.'));
+    fields
+        .retain(|field| !claims_origin(field) || (downstream.trust && !is_misspelled(field.name)));
+    let peer = downstream.peer.text.as_bytes();
+    let (before, after): (&[u8], &[u8]) = match downstream.peer.is_v6 {
+        true => (b"for=\"[", b"]\""),
+        false => (b"for=", b""),
+    };
+    let (scheme, proto): (&[u8], &[u8]) = match downstream.tls {
+        true => (b"https", b";proto=https"),
+        false => (b"http", b";proto=http"),
+    };
+    let host = fields.get(Name::Host).filter(|host| !host.is_empty()).map(<[u8]>::to_vec);
+    let key: &[u8] = if host.is_some() { b";host=" } else { b"" };
+    let host = host.unwrap_or_default();
+    let quote: &[u8] = if host.iter().copied().all(is_token) { b"" } else { b"\"" };
+    let element = [before, peer, after, key, quote, &host, quote, proto];
+    continue_list(fields, Name::Forwarded, &element);
+    continue_list(fields, Name::XForwardedFor, &[peer]);
+    if !fields.contains(Name::XForwardedProto) {
+        fields.append(Name::XForwardedProto, scheme);
     }
-    continue_list(headers, X_FORWARDED_FOR, downstream.peer.text.clone());
-    headers.entry(X_FORWARDED_PROTO).or_insert_with(|| downstream.scheme());
-    if let Some(host) = host {
-        headers.entry(X_FORWARDED_HOST).or_insert(host);
+    if !host.is_empty() && !fields.contains(Name::XForwardedHost) {
+        fields.append(Name::XForwardedHost, &host);
     }
 }
 
 /// Whether a field speaks of an earlier client, in any spelling.
-pub(super) fn claims_origin(name: &str) -> bool {
+pub(super) fn claims_origin(field: Field<'_>) -> bool {
+    let name = field.name;
     begins_like(name, "x-forwarded-") || spells(name, "forwarded") || spells(name, "x-real-ip")
 }
 
 /// Signs a message that `version` was received in.
-pub fn append_via(headers: &mut HeaderMap, version: Version) {
+pub fn append_via(fields: &mut Fields, version: Version) {
     let via = match version {
         Version::HTTP_10 => "1.0 isthmus",
         Version::HTTP_2 => "2 isthmus",
         Version::HTTP_3 => "3 isthmus",
         _ => "1.1 isthmus",
     };
-    headers.append(header::VIA, HeaderValue::from_static(via));
+    fields.append(Name::Via, via.as_bytes());
 }
 
 /// Fails if the request has crossed [`MAX_BRIDGES`] bridges already.
-pub fn check_loop(headers: &HeaderMap) -> Result<(), ProxyError> {
-    let bridges = elements(headers, &header::VIA)
+pub fn check_loop(fields: &Fields) -> Result<(), ProxyError> {
+    let bridges = elements(fields, Name::Via)
         .filter_map(|entry| {
             entry.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).nth(1)
         })
@@ -121,25 +104,15 @@ pub fn check_loop(headers: &HeaderMap) -> Result<(), ProxyError> {
     }
 }
 
-pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
-/// Adds an element to a list as one line: many programs read only the first.
-fn continue_list(headers: &mut HeaderMap, name: HeaderName, element: HeaderValue) {
-    match headers.entry(name) {
-        Entry::Vacant(entry) => {
-            entry.insert(element);
-        }
-        Entry::Occupied(mut entry) => {
-            let list: Vec<&[u8]> =
-                entry.iter().chain([&element]).map(HeaderValue::as_bytes).collect();
-            // Header values joined with a comma are a header value, so this is never an error.
-            if let Ok(list) = HeaderValue::from_bytes(&list.join(b", ".as_slice())) {
-                entry.insert(list);
-            }
-        }
+/// Adds an element, given in parts, to a list as one line: many programs read only the first.
+fn continue_list(fields: &mut Fields, name: Name, element: &[&[u8]]) {
+    if !fields.contains(name) {
+        return fields.append_parts(name, element);
     }
+    let element = element.concat();
+    let list: Vec<&[u8]> = fields.all(name).chain([element.as_slice()]).collect();
+    let list = list.join(b", ".as_slice());
+    fields.insert(name, &list);
 }
 
 /// RFC 9110 §5.6.2, as far as a host can hold such bytes.
@@ -151,22 +124,18 @@ fn is_token(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    fn forwarded(
-        peer: &str,
-        tls: bool,
-        trust: bool,
-        sent: &[(&'static str, &'static str)],
-    ) -> String {
-        let mut headers = HeaderMap::new();
+    fn forwarded(peer: &str, tls: bool, trust: bool, sent: &[(&str, &str)]) -> String {
+        let mut fields = Fields::new();
         for (name, value) in sent {
-            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-            headers.append(name, HeaderValue::from_static(value));
+            fields.push(name.as_bytes(), value.as_bytes()).unwrap();
         }
         let peer = Address::from(peer.parse::<IpAddr>().unwrap());
-        set_forwarded(&mut headers, &Downstream { peer: &peer, tls, trust });
-        headers.remove(header::HOST);
-        let mut lines: Vec<_> =
-            headers.iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap())).collect();
+        set_forwarded(&mut fields, &Downstream { peer: &peer, tls, trust });
+        fields.remove(Name::Host);
+        let line = |field: Field<'_>| {
+            format!("{}: {}", field.name.escape_ascii(), String::from_utf8_lossy(field.value))
+        };
+        let mut lines: Vec<_> = fields.iter().map(line).collect();
         lines.sort();
         lines.join("\n")
     }
@@ -208,15 +177,12 @@ mod tests {
 
     #[test]
     fn a_loop_ends() {
-        let mut headers = HeaderMap::new();
-        headers.append(
-            header::VIA,
-            HeaderValue::from_static("1.1 other, 1.1  Isthmus (x), HTTP/2 isthmus"),
-        );
+        let mut fields = Fields::new();
+        fields.append(Name::Via, b"1.1 other, 1.1  Isthmus (x), HTTP/2 isthmus");
         for _ in 2..MAX_BRIDGES {
-            assert_eq!(check_loop(&headers), Ok(()));
-            append_via(&mut headers, Version::HTTP_2);
+            assert_eq!(check_loop(&fields), Ok(()));
+            append_via(&mut fields, Version::HTTP_2);
         }
-        assert_eq!(check_loop(&headers), Err(ProxyError::LoopDetected { bridges: MAX_BRIDGES }));
+        assert_eq!(check_loop(&fields), Err(ProxyError::LoopDetected { bridges: MAX_BRIDGES }));
     }
 }

@@ -1,17 +1,17 @@
 //! What a request must be before it may be forwarded: where it ends and whom it is for can be read
 //! in one way only. This is the ground that request smuggling needs.
 
-use http::header::{self, HeaderValue};
-use http::request::Parts;
 use http::{Method, Version};
 
 use crate::error::ProxyError;
+use crate::fields::Name;
 use crate::http1::Framing;
+use crate::message::RequestHead;
 
 /// Refuses a request whose end two servers could see at different places (RFC 9112 §6), whichever
 /// version it came in.
-pub fn check_framing(parts: &Parts) -> Result<(), ProxyError> {
-    match Framing::of_request(&parts.headers, parts.version) {
+pub fn check_framing(head: &RequestHead) -> Result<(), ProxyError> {
+    match Framing::of_request(&head.fields, head.version) {
         Ok(_) => Ok(()),
         Err(error) => Err(ProxyError::HttpRequest(error.to_string().into())),
     }
@@ -25,39 +25,36 @@ pub fn check_framing(parts: &Parts) -> Result<(), ProxyError> {
 /// Fails on an authority alone, which is for CONNECT (RFC 9112 §3.2.3) and which others take for a path;
 /// if an HTTP/1.1 request has no `Host`, if any has several, or one that is not `host[:port]`; and if
 /// anything but OPTIONS is for `*`, the server as a whole (RFC 9112 §3.2.4).
-pub fn settle_host(parts: &mut Parts) -> Result<(), ProxyError> {
-    if parts.uri.path() == "*" && parts.method != Method::OPTIONS {
+pub fn settle_host(head: &mut RequestHead) -> Result<(), ProxyError> {
+    if head.uri.path() == "*" && head.method != Method::OPTIONS {
         return Err(refused("only OPTIONS can be for *"));
     }
-    let mut hosts = parts.headers.get_all(header::HOST).iter();
+    let mut hosts = head.fields.all(Name::Host);
     let host = hosts.next();
     if hosts.next().is_some() {
         return Err(refused("the request has more than one Host"));
     }
-    let Some(authority) = parts.uri.authority() else {
+    let Some(authority) = head.uri.authority() else {
         return match host {
-            Some(host) if is_host(host.as_bytes()) => Ok(()),
+            Some(host) if is_host(host) => Ok(()),
             Some(_) => Err(refused("the Host is not a host and port")),
-            None if parts.version == Version::HTTP_10 => Ok(()),
+            None if head.version == Version::HTTP_10 => Ok(()),
             None => Err(refused("the request has no Host")),
         };
     };
-    if parts.uri.scheme().is_none() && parts.method != Method::CONNECT {
+    if head.uri.scheme().is_none() && head.method != Method::CONNECT {
         return Err(refused("the target is neither a path nor a URI"));
     }
     if !is_host(authority.as_str().as_bytes()) {
         return Err(refused("the URI's authority is not a host and port"));
     }
-    if parts.version == Version::HTTP_2
-        && host.is_some_and(|host| {
-            !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes())
-        })
+    if head.version == Version::HTTP_2
+        && host.is_some_and(|host| !authority.as_str().as_bytes().eq_ignore_ascii_case(host))
     {
         return Err(refused("the Host differs from the :authority"));
     }
-    let value = HeaderValue::from_str(authority.as_str())
-        .map_err(|_| refused("the URI's authority is not a host and port"))?;
-    parts.headers.insert(header::HOST, value);
+    drop(hosts);
+    head.fields.insert(Name::Host, authority.as_str().as_bytes());
     Ok(())
 }
 
@@ -96,19 +93,19 @@ mod tests {
 
     use super::*;
 
-    fn parts(version: Version, uri: &str, fields: &[(&str, &[u8])]) -> Parts {
+    fn head(version: Version, uri: &str, fields: &[(&str, &[u8])]) -> RequestHead {
         let mut request = Request::builder().version(version).uri(uri);
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        request.body(()).unwrap().into_parts().0
+        request.body(()).unwrap().into_parts().0.into()
     }
 
     /// Whether HTTP/1.1 lines such as `content-length: 5` pass.
     fn passes(lines: &[&str]) -> bool {
         let fields = lines.iter().map(|line| line.split_once(": ").unwrap());
         let fields: Vec<_> = fields.map(|(name, value)| (name, value.as_bytes())).collect();
-        check_framing(&parts(Version::HTTP_11, "/", &fields)).is_ok()
+        check_framing(&head(Version::HTTP_11, "/", &fields)).is_ok()
     }
 
     #[test]
@@ -132,7 +129,7 @@ mod tests {
         ] {
             assert!(!passes(bad), "{bad:?}");
         }
-        let old = parts(Version::HTTP_10, "/", &[("transfer-encoding", b"chunked")]);
+        let old = head(Version::HTTP_10, "/", &[("transfer-encoding", b"chunked")]);
         assert!(check_framing(&old).is_err());
     }
 
@@ -140,10 +137,10 @@ mod tests {
     fn one_valid_host_is_needed() {
         let settled = |version, uri, hosts: &[&[u8]]| {
             let fields: Vec<_> = hosts.iter().map(|host| ("host", *host)).collect();
-            let mut parts = parts(version, uri, &fields);
-            settle_host(&mut parts).ok().map(|()| parts.headers.get("host").cloned())
+            let mut head = head(version, uri, &fields);
+            settle_host(&mut head).ok().map(|()| head.fields.get(Name::Host).map(<[u8]>::to_vec))
         };
-        let host = |text: &'static str| Some(Some(HeaderValue::from_static(text)));
+        let host = |text: &str| Some(Some(text.as_bytes().to_vec()));
         let v11 = |uri, hosts: &[&[u8]]| settled(Version::HTTP_11, uri, hosts);
         for good in ["shop", "shop.example:8050", "192.0.2.1", "[2001:db8::1]:80", "a_b", "", "h:"]
         {

@@ -2,43 +2,41 @@
 
 use std::fmt;
 
-use http::header::{self, HeaderValue};
-use http::{HeaderMap, HeaderName};
-
-use super::{elements, remove_all};
+use super::elements;
+use crate::fields::{Fields, Name, Names};
 
 /// Removes all that is meant for this connection only, and returns the protocol of an `Upgrade`.
 ///
 /// That is first each field that `Connection` names, then the fields of RFC 9110 §7.6.1 and
 /// §11.7. `TE: trailers` is put back where it was sent: gRPC servers ask for it, and trailers do
 /// cross the bridge. `Trailer` stays: it is end to end (§6.6.2).
-pub fn strip_hop_by_hop(headers: &mut HeaderMap) -> Option<UpgradeProtocol> {
-    // Most messages have none, and to look is cheaper than the rest.
-    if !headers.keys().any(is_hop_by_hop) {
+pub fn strip_hop_by_hop(fields: &mut Fields) -> Option<UpgradeProtocol> {
+    // Most messages have none.
+    if !fields.has_any(HOP_BY_HOP) {
         return None;
     }
-    let upgrade = UpgradeProtocol::offered(headers);
+    let upgrade = UpgradeProtocol::offered(fields);
     let trailers =
-        elements(headers, &header::TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
-    let named: Vec<HeaderName> = elements(headers, &header::CONNECTION)
+        elements(fields, Name::Te).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
+    let named: Vec<Vec<u8>> = elements(fields, Name::Connection)
         // The usual one needs no allocation: what it names goes anyway.
         .filter(|option| *option != b"keep-alive")
-        .filter_map(|option| HeaderName::from_bytes(option).ok())
-        .filter(|name| !KEPT_IF_NAMED.contains(name))
+        .map(<[u8]>::to_ascii_lowercase)
         .collect();
-    for name in named {
-        headers.remove(name);
-    }
-    remove_all(headers, is_hop_by_hop);
+    fields.retain(|field| match field.known {
+        Some(name) if HOP_BY_HOP.contains(name) => false,
+        Some(name) if KEPT_IF_NAMED.contains(name) => true,
+        _ => !named.iter().any(|option| option == field.name),
+    });
     if trailers {
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        fields.append(Name::Te, b"trailers");
     }
     upgrade
 }
 
 /// The protocols of an `Upgrade` that may be forwarded, such as `websocket`.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct UpgradeProtocol(HeaderValue);
+pub struct UpgradeProtocol(Vec<u8>);
 
 impl UpgradeProtocol {
     /// What the message offers (request) or switches to (response); `None` without the `upgrade`
@@ -46,69 +44,58 @@ impl UpgradeProtocol {
     ///
     /// `h2c` is left out of the list: a target that took it up would speak HTTP/2 past all rules
     /// of the bridge.
-    fn offered(headers: &HeaderMap) -> Option<Self> {
-        elements(headers, &header::CONNECTION)
+    fn offered(fields: &Fields) -> Option<Self> {
+        elements(fields, Name::Connection)
             .find(|option| option.eq_ignore_ascii_case(b"upgrade"))?;
-        let protocols: Vec<&[u8]> = elements(headers, &header::UPGRADE)
+        let protocols: Vec<&[u8]> = elements(fields, Name::Upgrade)
             .filter(|protocol| !protocol.eq_ignore_ascii_case(b"h2c"))
             .collect();
-        if protocols.is_empty() {
-            return None;
-        }
-        HeaderValue::from_bytes(&protocols.join(b", ".as_slice())).ok().map(Self)
+        (!protocols.is_empty()).then(|| Self(protocols.join(b", ".as_slice())))
     }
 
     /// Puts the handshake back on a message for the next connection: `Connection` and `Upgrade`.
-    pub fn restore(&self, headers: &mut HeaderMap) {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, self.0.clone());
-    }
-
-    /// The value of the `Upgrade` field.
-    pub fn header_value(&self) -> &HeaderValue {
-        &self.0
+    pub fn restore(&self, fields: &mut Fields) {
+        fields.insert(Name::Connection, b"upgrade");
+        fields.insert(Name::Upgrade, &self.0);
     }
 }
 
 impl fmt::Display for UpgradeProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.as_bytes().escape_ascii())
+        write!(f, "{}", self.0.escape_ascii())
     }
 }
 
 /// A caller may not take these away by naming them in `Connection`: they say where the message goes
 /// and where it ends (RFC 9110 §7.6.1 forbids naming fields that are meant for all recipients).
-static KEPT_IF_NAMED: [HeaderName; 2] = [header::HOST, header::CONTENT_LENGTH];
+const KEPT_IF_NAMED: Names = Names::of(&[Name::Host, Name::ContentLength]);
 
 /// The `Proxy-Auth*` fields are between a client and the proxy that asked (RFC 9110 §11.7). No part
 /// of the bridge asks, so they are a mistake here, and a target must not see such credentials nor
 /// ask for them.
-pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection"
-            | "http2-settings"
-            | "keep-alive"
-            | "proxy-authenticate"
-            | "proxy-authentication-info"
-            | "proxy-authorization"
-            | "proxy-connection"
-            | "te"
-            | "transfer-encoding"
-            | "upgrade"
-    )
-}
+pub(super) const HOP_BY_HOP: Names = Names::of(&[
+    Name::Connection,
+    Name::Http2Settings,
+    Name::KeepAlive,
+    Name::ProxyAuthenticate,
+    Name::ProxyAuthenticationInfo,
+    Name::ProxyAuthorization,
+    Name::ProxyConnection,
+    Name::Te,
+    Name::TransferEncoding,
+    Name::Upgrade,
+]);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn offered(connection: &'static str, upgrade: &'static str) -> Option<String> {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONNECTION, HeaderValue::from_static(connection));
-        headers.insert(header::UPGRADE, HeaderValue::from_static(upgrade));
-        let protocol = strip_hop_by_hop(&mut headers);
-        assert!(headers.is_empty(), "{headers:?}");
+    fn offered(connection: &str, upgrade: &str) -> Option<String> {
+        let mut fields = Fields::new();
+        fields.append(Name::Connection, connection.as_bytes());
+        fields.append(Name::Upgrade, upgrade.as_bytes());
+        let protocol = strip_hop_by_hop(&mut fields);
+        assert!(fields.is_empty(), "{fields:?}");
         protocol.map(|protocol| protocol.to_string())
     }
 
@@ -126,21 +113,20 @@ mod tests {
 
     #[test]
     fn an_upgrade_can_be_put_back() {
-        let mut headers = HeaderMap::new();
-        UpgradeProtocol(HeaderValue::from_static("websocket")).restore(&mut headers);
+        let mut fields = Fields::new();
+        UpgradeProtocol(b"websocket".to_vec()).restore(&mut fields);
         assert_eq!(
-            strip_hop_by_hop(&mut headers).map(|p| p.to_string()).as_deref(),
+            strip_hop_by_hop(&mut fields).map(|p| p.to_string()).as_deref(),
             Some("websocket")
         );
     }
 
     #[test]
     fn an_odd_byte_hides_no_connection_option() {
-        let mut headers = HeaderMap::new();
-        let option = HeaderValue::from_bytes(b"\xff, x-secret").unwrap();
-        headers.insert(header::CONNECTION, option);
-        headers.insert("x-secret", HeaderValue::from_static("1"));
-        strip_hop_by_hop(&mut headers);
-        assert!(headers.is_empty(), "{headers:?}");
+        let mut fields = Fields::new();
+        fields.append(Name::Connection, b"\xff, X-Secret");
+        fields.push(b"x-secret", b"1").unwrap();
+        strip_hop_by_hop(&mut fields);
+        assert!(fields.is_empty(), "{fields:?}");
     }
 }

@@ -3,11 +3,7 @@
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 
-use bytes::Bytes;
-use http::header::HeaderValue;
-use http::{HeaderMap, HeaderName};
-
-pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+use crate::fields::{Fields, Name};
 
 /// Names requests that have no name yet: a random part of this process, and a number.
 #[derive(Debug)]
@@ -25,15 +21,14 @@ impl RequestIds {
     }
 
     /// Keeps the name that a caller has given, or gives one.
-    pub fn set(&self, headers: &mut HeaderMap) {
-        headers.entry(X_REQUEST_ID).or_insert_with(|| {
-            let number = self.next.replace(self.next.get().wrapping_add(1));
-            let mut name = Vec::with_capacity(self.process.len() + MAX_DIGITS);
-            name.extend_from_slice(&self.process);
-            name.extend(hexadecimal(number));
-            let name = HeaderValue::from_maybe_shared(Bytes::from(name));
-            name.unwrap_or(HeaderValue::from_static("isthmus"))
-        });
+    pub fn set(&self, fields: &mut Fields) {
+        if fields.contains(Name::XRequestId) {
+            return;
+        }
+        let number = self.next.replace(self.next.get().wrapping_add(1));
+        let mut digits = [b'0'; MAX_DIGITS];
+        let digits = hexadecimal(number, &mut digits);
+        fields.append_parts(Name::XRequestId, &[&self.process, digits]);
     }
 }
 
@@ -41,10 +36,13 @@ impl RequestIds {
 const MAX_DIGITS: usize = 16;
 
 /// Eight digits, then as many as it takes. By hand, as it is done for each request.
-fn hexadecimal(number: u64) -> impl Iterator<Item = u8> {
-    let digits = (u64::BITS - number.leading_zeros()).div_ceil(4).max(8);
-    let digit = move |place| b"0123456789abcdef".get((number >> (4 * place)) as usize & 15);
-    (0..digits).rev().filter_map(digit).copied()
+fn hexadecimal(number: u64, room: &mut [u8; MAX_DIGITS]) -> &[u8] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (place, digit) in room.iter_mut().rev().enumerate() {
+        *digit = DIGITS.get((number >> (4 * place)) as usize & 15).copied().unwrap_or(b'0');
+    }
+    let len = (u64::BITS - number.leading_zeros()).div_ceil(4).max(8) as usize;
+    room.get(MAX_DIGITS - len..).unwrap_or_default()
 }
 
 impl Default for RequestIds {
@@ -60,11 +58,12 @@ mod tests {
     #[test]
     fn names_what_has_no_name() {
         let ids = RequestIds::new();
-        let named = |given: Option<&'static str>| {
-            let mut headers = HeaderMap::new();
-            given.map(|given| headers.insert(X_REQUEST_ID, HeaderValue::from_static(given)));
-            ids.set(&mut headers);
-            headers[X_REQUEST_ID].clone()
+        let named = |given: Option<&str>| {
+            let mut fields = Fields::new();
+            given.into_iter().for_each(|given| fields.append(Name::XRequestId, given.as_bytes()));
+            ids.set(&mut fields);
+            assert_eq!(fields.len(), 1);
+            String::from_utf8(fields.get(Name::XRequestId).unwrap().to_vec()).unwrap()
         };
         assert_eq!(named(Some("theirs")), "theirs");
         assert_ne!(named(None), named(None));

@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
+use http::{Uri, Version};
 
 use super::{Address, Downstream, prepare_request, prepare_response, prepare_trailers, stamp};
 use crate::condition::Condition;
+use crate::fields::{Field, Fields};
+use crate::message::RequestHead;
 
 const TABLE: &str = include_str!("../../../docs/headers.md");
 
@@ -43,23 +45,31 @@ fn trailers_say_nothing_of_hops_and_ways() {
         "x_real.ip",
         "x_proxy-condition",
     ];
-    let mut trailers: HeaderMap = names
-        .iter()
-        .map(|name| (HeaderName::from_static(name), HeaderValue::from_static("1")))
-        .collect();
+    let mut trailers = fields(&names.map(|name| (name, "1")));
     prepare_trailers(&mut trailers);
-    assert_eq!(trailers.keys().collect::<Vec<_>>(), ["x-sum", "server-timing"]);
+    let left: Vec<_> = trailers.iter().map(|field| field.name).collect();
+    assert_eq!(left, [&b"x-sum"[..], b"server-timing"]);
 }
 
-fn check(row: &str, field: &str, sent: &[(&str, &str)], rule: &str, got: Option<HeaderMap>) {
-    let Some(headers) = got else { return assert_eq!(rule, "refused", "{row}") };
-    let values = headers.get_all(field).iter().map(|value| value.to_str().unwrap());
-    let got = values.collect::<Vec<_>>().join(", ");
+fn fields(list: &[(&str, &str)]) -> Fields {
+    let mut fields = Fields::new();
+    for (name, value) in list {
+        fields.push(name.as_bytes(), value.as_bytes()).unwrap();
+    }
+    fields
+}
+
+fn check(row: &str, field: &str, sent: &[(&str, &str)], rule: &str, got: Option<Fields>) {
+    let Some(fields) = got else { return assert_eq!(rule, "refused", "{row}") };
+    let of_name = |got: &Field<'_>| got.name.eq_ignore_ascii_case(field.as_bytes());
+    let values = fields.iter().filter(of_name).map(|got| str::from_utf8(got.value).unwrap());
+    let values = values.collect::<Vec<_>>();
+    let got = values.join(", ");
     let arrived: Vec<_> =
         sent.iter().filter(|(n, _)| *n == field).map(|(_, value)| *value).collect();
     match rule {
         "–" => {}
-        "removed" => assert!(!headers.contains_key(field), "{row}\ngot: {got}"),
+        "removed" => assert!(values.is_empty(), "{row}\ngot: {got}"),
         "kept" => {
             assert!(!got.is_empty(), "{row}");
             assert_eq!(got, arrived.join(", "), "{row}");
@@ -73,34 +83,26 @@ fn quoted(cell: &str) -> impl Iterator<Item = &str> {
     cell.split('`').skip(1).step_by(2)
 }
 
-fn forwarded_request(sent: &[(&str, &str)]) -> Option<HeaderMap> {
-    let mut request = Request::get("/").version(Version::HTTP_11);
+fn forwarded_request(sent: &[(&str, &str)]) -> Option<Fields> {
+    let mut head = RequestHead::get(Uri::from_static("/"));
+    head.fields = fields(sent);
     if !sent.iter().any(|(name, _)| *name == "Host") {
-        request = request.header("Host", "shop:8050");
+        head.fields.push(b"Host", b"shop:8050").unwrap();
     }
-    for (name, value) in sent {
-        request = request.header(*name, *value);
-    }
-    let (mut parts, ()) = request.body(()).unwrap().into_parts();
     let peer = Address::from(IpAddr::from([192, 0, 2, 7]));
     let downstream = Downstream { peer: &peer, tls: false, trust: false };
-    let upgrade = prepare_request(&mut parts, &downstream).ok()?;
-    stamp(&mut parts.headers, &Condition::from(8050));
+    let upgrade = prepare_request(&mut head, &downstream).ok()?;
+    stamp(&mut head.fields, &Condition::from(8050));
     if let Some(upgrade) = upgrade {
-        upgrade.restore(&mut parts.headers);
+        upgrade.restore(&mut head.fields);
     }
-    Some(parts.headers)
+    Some(head.fields)
 }
 
-fn forwarded_response(sent: &[(&str, &str)]) -> HeaderMap {
-    let mut headers: HeaderMap = sent
-        .iter()
-        .map(|(name, value)| {
-            (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap())
-        })
-        .collect();
-    if let Some(upgrade) = prepare_response(&mut headers, Version::HTTP_11) {
-        upgrade.restore(&mut headers);
+fn forwarded_response(sent: &[(&str, &str)]) -> Fields {
+    let mut fields = fields(sent);
+    if let Some(upgrade) = prepare_response(&mut fields, Version::HTTP_11) {
+        upgrade.restore(&mut fields);
     }
-    headers
+    fields
 }

@@ -1,11 +1,9 @@
 //! What benchmarks measure with: a request, and heads from bytes and back. Not part of any release build.
 
-use bytes::BytesMut;
-use http::Response;
-use http::request::Parts;
-
 use super::head;
 use crate::edge::Limits;
+use crate::message::{RequestHead, Response};
+use bytes::BytesMut;
 
 /// A request as API calls are.
 pub const REQUEST: &[u8] = b"GET /albums/42?fields=title,artist HTTP/1.1\r\n\
@@ -25,7 +23,7 @@ pub const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\n\
     Cache-Control: no-cache\r\n\r\n";
 
 /// Takes a request's head off `input`; `None` unless it is whole and good.
-pub fn take_request(input: &mut BytesMut) -> Option<Parts> {
+pub fn take_request(input: &mut BytesMut) -> Option<RequestHead> {
     head::take_request(input, &mut 0, &Limits::default()).ok().flatten()
 }
 
@@ -35,11 +33,11 @@ pub fn take_response(input: &mut BytesMut) -> Option<Response<()>> {
 }
 
 /// Writes a request's head, without the empty line that ends it.
-pub fn put_request(out: &mut BytesMut, parts: &Parts) {
-    head::put_request(out, parts);
+pub fn put_request(out: &mut BytesMut, request: &RequestHead) {
+    head::put_request(out, request);
 }
 
 /// Writes a response's head, without the empty line that ends it.
 pub fn put_response(out: &mut BytesMut, response: &Response<()>) {
-    head::put_response(out, response.status(), response.headers());
+    head::put_response(out, response);
 }

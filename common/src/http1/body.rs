@@ -5,13 +5,14 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 
 use super::decoder::{Decoded, Decoder};
 use super::error::Http1Error;
 use super::head;
 use super::wire::{LARGE, Wire};
+use crate::message::Response;
 
 /// The body of a request. It reads from the caller's connection when it is polled, so a caller can
 /// be no faster than whoever polls.
@@ -47,10 +48,10 @@ impl Informer {
         if !wire.is_informed || wire.is_full() {
             return;
         }
-        if head.status() == StatusCode::CONTINUE && !std::mem::take(&mut wire.expects_continue) {
+        if head.status == StatusCode::CONTINUE && !std::mem::take(&mut wire.expects_continue) {
             return;
         }
-        head::put_response(wire.output(), head.status(), head.headers());
+        head::put_response(wire.output(), head);
         wire.output().extend_from_slice(b"\r\n");
     }
 }
@@ -128,21 +129,18 @@ impl Decoder {
 
 #[cfg(test)]
 mod tests {
-    use bytes::BytesMut;
-    use http::HeaderMap;
-
     use super::super::stream::Stream;
     use super::*;
+    use bytes::BytesMut;
 
     #[test]
     fn hints_do_not_pile_up() {
         let stream = Stream::Memory(tokio::io::duplex(1).0);
         let wire = Rc::new(RefCell::new(Wire::new(stream, BytesMut::new())));
         wire.borrow_mut().is_informed = true;
-        let (mut hint, _) = Response::new(()).into_parts();
-        hint.status = StatusCode::EARLY_HINTS;
-        hint.headers = HeaderMap::from_iter([(http::header::LINK, "</a.css>".parse().unwrap())]);
-        let (informer, hint) = (Informer(Rc::clone(&wire)), Response::from_parts(hint, ()));
+        let mut hint = Response::new(StatusCode::EARLY_HINTS, ());
+        hint.fields.push(b"link", b"</a.css>").unwrap();
+        let informer = Informer(Rc::clone(&wire));
         (0..LARGE).for_each(|_| informer.inform(&hint));
         assert!(wire.borrow_mut().output().len() < 2 * LARGE);
     }

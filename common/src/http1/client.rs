@@ -6,9 +6,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{self, HeaderMap};
-use http::request::Parts;
-use http::{Method, Response, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use tokio::task::coop::unconstrained;
 
@@ -19,6 +17,8 @@ use super::sending::{Encoding, Sending};
 use super::stream::Stream;
 use super::switched::Switched;
 use super::wire::{SMALL, Wire};
+use crate::fields::{Fields, Name};
+use crate::message::{RequestHead, Response};
 
 /// A connection that waits for its next request.
 pub struct Client(Box<RefCell<Wire>>);
@@ -64,7 +64,7 @@ impl Client {
     /// the future or the body closes the connection.
     pub async fn send<B>(
         self,
-        parts: &mut Parts,
+        head: &mut RequestHead,
         body: B,
         inform: &dyn Fn(&Response<()>),
     ) -> Result<Reply<B>, SendError>
@@ -72,7 +72,7 @@ impl Client {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let encoding = request_encoding(parts, &body);
+        let encoding = request_encoding(head, &body);
         let mut exchange = Exchange {
             wire: self.0,
             sending: (!body.is_end_stream()).then(|| Sending::new(Box::pin(body), encoding, false)),
@@ -80,27 +80,27 @@ impl Client {
             scanned: 0,
         };
         let out = exchange.wire.get_mut().output();
-        head::put_request(out, parts);
+        head::put_request(out, head);
         out.extend_from_slice(b"\r\n");
         let answer = poll_fn(|cx| exchange.poll_head(inform, cx)).await;
         let answered = exchange.scanned > 0;
         let response = answer.map_err(|error| SendError { error, answered })?;
         exchange
-            .begin_body(response, &parts.method)
+            .begin_body(response, &head.method)
             .map_err(|error| SendError { error, answered: true })
     }
 }
 
 /// A body of unknown length always goes in chunks, also with GET: without that it would be lost.
-fn request_encoding(parts: &mut Parts, body: &impl Body) -> Encoding {
-    if body.is_end_stream() && !parts.headers.contains_key(header::CONTENT_LENGTH) {
+fn request_encoding(head: &mut RequestHead, body: &impl Body) -> Encoding {
+    if body.is_end_stream() && !head.fields.contains(Name::ContentLength) {
         // RFC 9110 §8.6: where a body is usual, its absence is said.
-        if matches!(parts.method, Method::POST | Method::PUT | Method::PATCH) {
-            parts.headers.insert(header::CONTENT_LENGTH, header::HeaderValue::from_static("0"));
+        if matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
+            head.fields.append(Name::ContentLength, b"0");
         }
         return Encoding::Length(0);
     }
-    Encoding::choose(&mut parts.headers, body, true)
+    Encoding::choose(&mut head.fields, body, true)
 }
 
 struct Exchange<B> {
@@ -126,7 +126,7 @@ where
         loop {
             let wire = self.wire.get_mut();
             if let Some(response) = head::take_response(&mut wire.input, &mut self.scanned)? {
-                let status = response.status();
+                let status = response.status;
                 if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
                     inform(&response);
                     continue;
@@ -169,16 +169,11 @@ where
         method: &Method,
     ) -> Result<Reply<B>, Http1Error> {
         let wire = self.wire.get_mut();
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
             let wire = self.wire.into_inner();
             return Ok(Reply::Switched(response, Switched::new(wire.input, wire.stream)));
         }
-        let (framing, reusable) = Framing::of_response(
-            method,
-            response.status(),
-            response.version(),
-            response.headers(),
-        )?;
+        let (framing, reusable) = Framing::of_response(method, &response)?;
         wire.decoder = framing.into();
         let reusable = reusable && keeps_alive(&response);
         Ok(Reply::Response(response.map(|()| ResponseBody { exchange: self, reusable })))
@@ -186,16 +181,13 @@ where
 }
 
 fn keeps_alive(response: &Response<()>) -> bool {
-    response.version() == Version::HTTP_11 && !names_close(response.headers())
+    response.version == Version::HTTP_11 && !names_close(&response.fields)
 }
 
 /// Whether `Connection` says that this message is the last.
-pub(super) fn names_close(headers: &HeaderMap) -> bool {
-    headers.get_all(header::CONNECTION).iter().any(|value| {
-        value
-            .as_bytes()
-            .split(|b| *b == b',')
-            .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+pub(super) fn names_close(fields: &Fields) -> bool {
+    fields.all(Name::Connection).any(|value| {
+        value.split(|b| *b == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
     })
 }
 

@@ -167,8 +167,7 @@ fn trailers(input: &mut BytesMut) -> Result<Option<HeaderMap>, Http1Error> {
         input.advance(2);
         return Ok(Some(HeaderMap::new()));
     }
-    let Some(section) = head::take_section(input, &mut 0)? else { return Ok(None) };
-    head::fields(&section).map(Some)
+    head::take_trailers(input)
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Where a message's body ends (RFC 9112 §6.3), decided so that no two servers can differ.
 
-use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Version};
 
 use super::error::Http1Error;
+use crate::fields::{Fields, Name};
+use crate::message::Response;
 
 /// How the length of a body is known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -21,9 +22,9 @@ impl Framing {
 
     /// Refuses whatever two servers could read differently; RFC 9112 §6.1 and §6.3 allow that. In
     /// other versions than HTTP/1.1 there is no `Transfer-Encoding`.
-    pub(crate) fn of_request(headers: &HeaderMap, version: Version) -> Result<Self, Http1Error> {
-        let chunked = is_chunked(headers)?;
-        let length = content_length(headers)?;
+    pub(crate) fn of_request(fields: &Fields, version: Version) -> Result<Self, Http1Error> {
+        let chunked = is_chunked(fields)?;
+        let length = content_length(fields)?;
         match (chunked, length) {
             (true, Some(_)) => {
                 Err(Http1Error::Malformed("Content-Length together with Transfer-Encoding"))
@@ -38,20 +39,19 @@ impl Framing {
 
     /// The framing of an answer to `method`. Its second part says whether the connection can be
     /// used again after it: not where the message is one that attacks are made of.
-    pub(super) fn of_response(
+    pub(super) fn of_response<B>(
         method: &Method,
-        status: StatusCode,
-        version: Version,
-        headers: &HeaderMap,
+        response: &Response<B>,
     ) -> Result<(Self, bool), Http1Error> {
+        let Response { status, version, fields, .. } = response;
         let bodiless = status.is_informational()
-            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+            || matches!(*status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         if bodiless || *method == Method::HEAD {
             return Ok((Self::NONE, true));
         }
-        let chunked = is_chunked(headers)?;
-        match (chunked, content_length(headers)?) {
-            (true, _) if version == Version::HTTP_10 => {
+        let chunked = is_chunked(fields)?;
+        match (chunked, content_length(fields)?) {
+            (true, _) if *version == Version::HTTP_10 => {
                 Err(Http1Error::Malformed("Transfer-Encoding in HTTP/1.0"))
             }
             (true, length) => Ok((Self::Chunked, length.is_none())),
@@ -62,18 +62,18 @@ impl Framing {
 }
 
 /// Only the one coding that every server reads alike.
-fn is_chunked(headers: &HeaderMap) -> Result<bool, Http1Error> {
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+fn is_chunked(fields: &Fields) -> Result<bool, Http1Error> {
+    let mut codings = fields.all(Name::TransferEncoding);
     match (codings.next(), codings.next()) {
         (None, _) => Ok(false),
-        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(true),
+        (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => Ok(true),
         _ => Err(Http1Error::Malformed("a Transfer-Encoding other than chunked")),
     }
 }
 
 /// Digits only, once: `+5`, `5, 5` and what overflows are read differently by different servers.
-fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Http1Error> {
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+fn content_length(fields: &Fields) -> Result<Option<u64>, Http1Error> {
+    let mut lengths = fields.all(Name::ContentLength);
     match (lengths.next(), lengths.next()) {
         (None, _) => Ok(None),
         (Some(length), None) => match number(length) {
@@ -84,8 +84,7 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Http1Error> {
     }
 }
 
-fn number(value: &HeaderValue) -> Option<u64> {
-    let digits = value.as_bytes();
+fn number(digits: &[u8]) -> Option<u64> {
     let number = |sum: u64, digit: &u8| {
         sum.checked_mul(10)?.checked_add(u64::from(digit.checked_sub(b'0').filter(|d| *d < 10)?))
     };
@@ -94,20 +93,19 @@ fn number(value: &HeaderValue) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderName;
-
     use super::*;
 
-    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let field = |(name, value): &(&'static str, &'static str)| {
-            (HeaderName::from_static(name), HeaderValue::from_static(value))
-        };
-        HeaderMap::from_iter(fields.iter().map(field))
+    fn fields(list: &[(&str, &str)]) -> Fields {
+        let mut fields = Fields::new();
+        for (name, value) in list {
+            fields.push(name.as_bytes(), value.as_bytes()).unwrap();
+        }
+        fields
     }
 
     #[test]
     fn requests_with_one_reading() {
-        let of = |fields: &[_]| Framing::of_request(&headers(fields), Version::HTTP_11).ok();
+        let of = |list: &[_]| Framing::of_request(&fields(list), Version::HTTP_11).ok();
         assert_eq!(of(&[]), Some(Framing::NONE));
         assert_eq!(of(&[("content-length", "0")]), Some(Framing::Length(0)));
         assert_eq!(
@@ -134,19 +132,19 @@ mod tests {
             &[("transfer-encoding", "xchunked")],
             &[("transfer-encoding", "")],
         ];
-        for fields in refused {
-            let fields: &[(&'static str, &'static str)] = fields;
-            assert!(Framing::of_request(&headers(fields), Version::HTTP_11).is_err(), "{fields:?}");
+        for list in refused {
+            assert!(Framing::of_request(&fields(list), Version::HTTP_11).is_err(), "{list:?}");
         }
-        let chunked = headers(&[("transfer-encoding", "chunked")]);
+        let chunked = fields(&[("transfer-encoding", "chunked")]);
         assert!(Framing::of_request(&chunked, Version::HTTP_10).is_err());
     }
 
     #[test]
     fn responses() {
-        let of = |method: Method, status: u16, fields: &[_]| {
-            let status = StatusCode::from_u16(status).unwrap();
-            Framing::of_response(&method, status, Version::HTTP_11, &headers(fields)).unwrap()
+        let of = |method: Method, status: u16, list: &[_]| {
+            let mut response = Response::new(StatusCode::from_u16(status).unwrap(), ());
+            response.fields = fields(list);
+            Framing::of_response(&method, &response).unwrap()
         };
         let five = [("content-length", "5")];
         assert_eq!(of(Method::GET, 200, &five), (Framing::Length(5), true));
@@ -156,7 +154,9 @@ mod tests {
         assert_eq!(of(Method::GET, 200, &[]), (Framing::UntilClose, false));
         let both = [("content-length", "5"), ("transfer-encoding", "chunked")];
         assert_eq!(of(Method::GET, 200, &both), (Framing::Chunked, false));
-        let old = (Version::HTTP_10, headers(&[("transfer-encoding", "chunked")]));
-        assert!(Framing::of_response(&Method::GET, StatusCode::OK, old.0, &old.1).is_err());
+        let mut old = Response::new(StatusCode::OK, ());
+        old.version = Version::HTTP_10;
+        old.fields = fields(&[("transfer-encoding", "chunked")]);
+        assert!(Framing::of_response(&Method::GET, &old).is_err());
     }
 }

@@ -2,16 +2,15 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use http::header::{HeaderMap, HeaderValue};
-use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Uri, Version};
+use bytes::{Buf, BufMut, BytesMut};
+use http::{HeaderMap, Method, StatusCode, Uri, Version};
 use memchr::memchr_iter;
 
 use super::error::Http1Error;
 use super::{MAX_FIELDS, MAX_HEAD};
 use crate::edge::Limits;
-use crate::headers;
+use crate::fields::{Field, Fields};
+use crate::message::{RequestHead, Response};
 
 /// Takes a request's head off `input`, once it is whole. `scanned` is how far earlier calls have
 /// looked for its end; it starts at 0.
@@ -19,7 +18,7 @@ pub(super) fn take_request(
     input: &mut BytesMut,
     scanned: &mut usize,
     limits: &Limits,
-) -> Result<Option<Parts>, Http1Error> {
+) -> Result<Option<RequestHead>, Http1Error> {
     // RFC 9112 §2.2: an empty line before the request is ignored.
     while input.starts_with(b"\r\n") && *scanned == 0 {
         input.advance(2);
@@ -32,25 +31,28 @@ pub(super) fn take_request(
     if input.first().is_some_and(|byte| !byte.is_ascii_graphic() && *byte != b'\r') {
         return Err(Http1Error::Malformed("not a request"));
     }
-    let head = take_section(input, scanned)?;
-    if head.as_ref().map_or(input.len(), Bytes::len) > limits.max_head {
+    let end = find_section(input, scanned)?;
+    if end.unwrap_or(input.len()) > limits.max_head {
         return Err(Http1Error::HeadTooLarge);
     }
-    let Some(head) = head else { return Ok(None) };
+    let Some(end) = end else { return Ok(None) };
+    let section = input.get(..end).unwrap_or_default();
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut parsed = httparse::Request::new(&mut []);
-    parsed.parse_with_uninit_headers(&head, &mut fields).map_err(refused)?;
+    parsed.parse_with_uninit_headers(section, &mut fields).map_err(refused)?;
     if parsed.headers.len() > limits.max_fields {
         return Err(Http1Error::HeadTooLarge);
     }
-    let (method, target) = (parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default());
-    let mut request = Request::new(());
-    *request.method_mut() =
-        Method::from_bytes(method.as_bytes()).map_err(|_| Http1Error::Malformed("a bad method"))?;
-    *request.uri_mut() = uri(&head, target)?;
-    *request.version_mut() = version(parsed.version);
-    *request.headers_mut() = header_map(&head, parsed.headers)?;
-    Ok(Some(request.into_parts().0))
+    let method = parsed.method.unwrap_or_default();
+    let head = RequestHead {
+        method: Method::from_bytes(method.as_bytes())
+            .map_err(|_| Http1Error::Malformed("a bad method"))?,
+        uri: uri(parsed.path.unwrap_or_default())?,
+        version: version(parsed.version),
+        fields: list(parsed.headers)?,
+    };
+    input.advance(end);
+    Ok(Some(head))
 }
 
 /// Takes a response's head off `input`, once it is whole. `scanned` as in [`take_request`].
@@ -63,40 +65,46 @@ pub(super) fn take_response(
     if input.get(..len) != START.get(..len) {
         return Err(Http1Error::Malformed("not a response"));
     }
-    let Some(head) = take_section(input, scanned)? else { return Ok(None) };
+    let Some(end) = find_section(input, scanned)? else { return Ok(None) };
+    let section = input.get(..end).unwrap_or_default();
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut parsed = httparse::Response::new(&mut []);
     httparse::ParserConfig::default()
-        .parse_response_with_uninit_headers(&mut parsed, &head, &mut fields)
+        .parse_response_with_uninit_headers(&mut parsed, section, &mut fields)
         .map_err(refused)?;
-    let mut response = Response::new(());
-    *response.status_mut() = StatusCode::from_u16(parsed.code.unwrap_or_default())
-        .map_err(|_| Http1Error::Malformed("a bad status"))?;
-    *response.version_mut() = version(parsed.version);
-    *response.headers_mut() = header_map(&head, parsed.headers)?;
+    let response = Response {
+        status: StatusCode::from_u16(parsed.code.unwrap_or_default())
+            .map_err(|_| Http1Error::Malformed("a bad status"))?,
+        version: version(parsed.version),
+        fields: list(parsed.headers)?,
+        body: (),
+    };
+    input.advance(end);
     Ok(Some(response))
 }
 
-/// Takes everything up to and with the next empty line off `input`, once that is there. Refuses
-/// line breaks that are not CRLF: what some servers take for one, others do not (RFC 9112 §2.2).
-pub(super) fn take_section(
-    input: &mut BytesMut,
-    scanned: &mut usize,
-) -> Result<Option<Bytes>, Http1Error> {
-    let Some(end) = end_of_section(input, *scanned)? else {
-        *scanned = input.len();
-        return match input.len() <= MAX_HEAD {
-            true => Ok(None),
-            false => Err(Http1Error::HeadTooLarge),
-        };
+/// Takes trailers off `input`, once they are whole.
+pub(super) fn take_trailers(input: &mut BytesMut) -> Result<Option<HeaderMap>, Http1Error> {
+    let Some(end) = find_section(input, &mut 0)? else { return Ok(None) };
+    let section = input.get(..end).unwrap_or_default();
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let trailers = match httparse::parse_headers(section, &mut fields).map_err(refused)? {
+        httparse::Status::Complete((_, fields)) => HeaderMap::from(&list(fields)?),
+        httparse::Status::Partial => return Err(Http1Error::Malformed("bad trailers")),
     };
-    if end > MAX_HEAD {
-        return Err(Http1Error::HeadTooLarge);
-    }
-    *scanned = 0;
-    let section = Bytes::copy_from_slice(input.get(..end).unwrap_or_default());
     input.advance(end);
-    Ok(Some(section))
+    Ok(Some(trailers))
+}
+
+/// Where the next empty line ends, once that is there. Refuses line breaks that are not CRLF: what
+/// some servers take for one, others do not (RFC 9112 §2.2).
+fn find_section(input: &[u8], scanned: &mut usize) -> Result<Option<usize>, Http1Error> {
+    let end = end_of_section(input, *scanned)?;
+    *scanned = if end.is_some() { 0 } else { input.len() };
+    match end.unwrap_or(input.len()) <= MAX_HEAD {
+        true => Ok(end),
+        false => Err(Http1Error::HeadTooLarge),
+    }
 }
 
 /// Where the first empty line ends that ends at `from` or later. A CR that no LF follows is not
@@ -115,15 +123,6 @@ fn end_of_section(input: &[u8], from: usize) -> Result<Option<usize>, Http1Error
     Ok(None)
 }
 
-/// The fields of a section without a first line, as trailers are.
-pub(super) fn fields(section: &Bytes) -> Result<HeaderMap, Http1Error> {
-    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    match httparse::parse_headers(section, &mut fields).map_err(refused)? {
-        httparse::Status::Complete((_, fields)) => header_map(section, fields),
-        httparse::Status::Partial => Err(Http1Error::Malformed("bad trailers")),
-    }
-}
-
 fn refused(error: httparse::Error) -> Http1Error {
     Http1Error::Malformed(match error {
         httparse::Error::TooManyHeaders => return Http1Error::HeadTooLarge,
@@ -136,13 +135,12 @@ fn refused(error: httparse::Error) -> Http1Error {
     })
 }
 
-fn uri(head: &Bytes, target: &str) -> Result<Uri, Http1Error> {
+fn uri(target: &str) -> Result<Uri, Http1Error> {
     // A fragment is not part of a target (RFC 9112 §3.2); the URI type would drop it silently.
     if target.contains('#') {
         return Err(Http1Error::Malformed("a fragment in the target"));
     }
-    Uri::from_maybe_shared(head.slice_ref(target.as_bytes()))
-        .map_err(|_| Http1Error::Malformed("a bad target"))
+    Uri::try_from(target).map_err(|_| Http1Error::Malformed("a bad target"))
 }
 
 fn version(minor: Option<u8>) -> Version {
@@ -152,49 +150,45 @@ fn version(minor: Option<u8>) -> Version {
     }
 }
 
-/// How many fields the bridge adds to a request, so that the map need not grow for them.
-const ADDED: usize = 7;
-
-/// Values are slices of the head: no allocation for each.
-fn header_map(head: &Bytes, fields: &[httparse::Header<'_>]) -> Result<HeaderMap, Http1Error> {
-    let mut headers = headers::empty_map(fields.len() + ADDED);
-    for field in fields {
-        let name = headers::parse_name(field.name.as_bytes())
-            .map_err(|_| Http1Error::Malformed("a bad field name"))?;
-        let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value))
-            .map_err(|_| Http1Error::Malformed("a bad field value"))?;
-        headers.try_append(name, value).map_err(|_| Http1Error::HeadTooLarge)?;
+/// httparse has checked names and values.
+fn list(parsed: &[httparse::Header<'_>]) -> Result<Fields, Http1Error> {
+    let mut fields = Fields::new();
+    for field in parsed {
+        fields
+            .push_parsed(field.name.as_bytes(), field.value)
+            .map_err(|_| Http1Error::HeadTooLarge)?;
     }
-    Ok(headers)
+    Ok(fields)
 }
 
 /// Writes a request's first line and fields, without the empty line that ends a head.
-pub(super) fn put_request(out: &mut BytesMut, parts: &Parts) {
-    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-    out.reserve(64 + target.len() + parts.headers.len() * 48);
-    out.put_slice(parts.method.as_str().as_bytes());
+pub(super) fn put_request(out: &mut BytesMut, head: &RequestHead) {
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    out.reserve(64 + target.len() + head.fields.len() * 48);
+    out.put_slice(head.method.as_str().as_bytes());
     out.put_u8(b' ');
     out.put_slice(target.as_bytes());
     out.put_slice(b" HTTP/1.1\r\n");
-    put_fields(out, &parts.headers);
+    put_fields(out, &head.fields);
 }
 
 /// Writes a response's first line and fields, without the empty line that ends a head.
-pub(super) fn put_response(out: &mut BytesMut, status: StatusCode, headers: &HeaderMap) {
-    out.reserve(64 + headers.len() * 48);
+pub(super) fn put_response<B>(out: &mut BytesMut, response: &Response<B>) {
+    let status = response.status;
+    out.reserve(64 + response.fields.len() * 48);
     out.put_slice(b"HTTP/1.1 ");
     out.put_slice(status.as_str().as_bytes());
     out.put_u8(b' ');
     out.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
     out.put_slice(b"\r\n");
-    put_fields(out, headers);
+    put_fields(out, &response.fields);
 }
 
-pub(super) fn put_fields(out: &mut BytesMut, headers: &HeaderMap) {
-    for (name, value) in headers {
-        out.put_slice(name.as_str().as_bytes());
+pub(super) fn put_fields(out: &mut BytesMut, fields: &Fields) {
+    for Field { name, value, .. } in fields.iter() {
+        out.put_slice(name);
         out.put_slice(b": ");
-        out.put_slice(value.as_bytes());
+        out.put_slice(value);
         out.put_slice(b"\r\n");
     }
 }
@@ -204,8 +198,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::fields::Name;
 
-    fn request(text: &[u8]) -> Result<Option<Parts>, Http1Error> {
+    fn request(text: &[u8]) -> Result<Option<RequestHead>, Http1Error> {
         take_request(&mut BytesMut::from(text), &mut 0, &Limits::default())
     }
 
@@ -215,18 +210,19 @@ mod tests {
         for step in 1..text.len() {
             let (mut input, mut scanned) = (BytesMut::new(), 0);
             let mut pieces = text.chunks(step);
-            let parts = loop {
-                if let Some(parts) =
+            let head = loop {
+                if let Some(head) =
                     take_request(&mut input, &mut scanned, &Limits::default()).unwrap()
                 {
-                    break parts;
+                    break head;
                 }
                 input.extend_from_slice(pieces.next().unwrap());
             };
-            assert_eq!(parts.method, Method::POST);
-            assert_eq!(parts.uri.to_string(), "//a/..;/%2F?");
-            assert_eq!(parts.headers["x"].as_bytes(), b"\xe9");
-            assert_eq!(parts.headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a", "b"]);
+            assert_eq!(head.method, Method::POST);
+            assert_eq!(head.uri.to_string(), "//a/..;/%2F?");
+            let fields = HeaderMap::from(&head.fields);
+            assert_eq!(fields["x"].as_bytes(), b"\xe9");
+            assert_eq!(fields.get_all("cookie").iter().collect::<Vec<_>>(), ["a", "b"]);
         }
     }
 
@@ -282,10 +278,7 @@ mod tests {
             let is_read = |text: &[u8]| match number {
                 0 => matches!(request(text), Ok(Some(_))),
                 1 => matches!(take_response(&mut BytesMut::from(text), &mut 0), Ok(Some(_))),
-                _ => match take_section(&mut BytesMut::from(text), &mut 0) {
-                    Ok(Some(section)) => fields(&section).is_ok(),
-                    _ => false,
-                },
+                _ => matches!(take_trailers(&mut BytesMut::from(text)), Ok(Some(_))),
             };
             assert!(is_read(head));
             for at in 0..head.len() {
@@ -307,14 +300,15 @@ mod tests {
 
     #[test]
     fn a_response_reads_back_as_it_was_written() {
-        let mut headers = HeaderMap::new();
-        headers.append("set-cookie", HeaderValue::from_static("a"));
-        headers.append("set-cookie", HeaderValue::from_static("b"));
+        let mut response = Response::new(StatusCode::NOT_FOUND, ());
+        response.fields.push(b"set-cookie", b"a").unwrap();
+        response.fields.append(Name::Via, b"c");
+        response.fields.push(b"set-cookie", b"b").unwrap();
         let mut out = BytesMut::new();
-        put_response(&mut out, StatusCode::NOT_FOUND, &headers);
+        put_response(&mut out, &response);
         out.put_slice(b"\r\nrest");
         let read = take_response(&mut out, &mut 0).unwrap().unwrap();
-        assert_eq!((read.status(), read.headers()), (StatusCode::NOT_FOUND, &headers));
+        assert_eq!(read, response);
         assert_eq!(&out[..], b"rest");
     }
 

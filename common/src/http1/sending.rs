@@ -5,12 +5,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{self, HeaderMap, HeaderValue};
+use http::HeaderMap;
 use http_body::Body;
 
 use super::error::Http1Error;
 use super::head;
 use super::wire::Wire;
+use crate::fields::{Fields, Name};
 
 /// Any error that a body may end in.
 type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -29,23 +30,22 @@ pub(super) enum Encoding {
 }
 
 impl Encoding {
-    /// Chooses the framing of a body and says so in `headers`. A length that is there already is
+    /// Chooses the framing of a body and says so in `fields`. A length that is there already is
     /// kept; otherwise the body's own is used, if it knows one.
-    pub(super) fn choose(headers: &mut HeaderMap, body: &impl Body, may_chunk: bool) -> Self {
-        let length = headers
-            .get(header::CONTENT_LENGTH)
-            .and_then(|length| length.to_str().ok().and_then(|digits| digits.parse().ok()));
+    pub(super) fn choose(fields: &mut Fields, body: &impl Body, may_chunk: bool) -> Self {
+        let length = fields
+            .get(Name::ContentLength)
+            .and_then(|length| str::from_utf8(length).ok()?.parse().ok());
         let known = length.or_else(|| body.size_hint().exact());
         match known {
             Some(known) => {
                 if length.is_none() {
-                    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(known));
+                    fields.insert(Name::ContentLength, known.to_string().as_bytes());
                 }
                 Self::Length(known)
             }
             None if may_chunk => {
-                let chunked = HeaderValue::from_static("chunked");
-                headers.insert(header::TRANSFER_ENCODING, chunked);
+                fields.insert(Name::TransferEncoding, b"chunked");
                 Self::Chunked
             }
             None => Self::UntilClose,
@@ -78,7 +78,7 @@ impl Encoding {
             Self::Chunked => {
                 let out = wire.output();
                 out.put_slice(b"0\r\n");
-                trailers.into_iter().for_each(|trailers| head::put_fields(out, trailers));
+                trailers.into_iter().for_each(|trailers| head::put_fields(out, &trailers.into()));
                 out.put_slice(b"\r\n");
                 Ok(())
             }

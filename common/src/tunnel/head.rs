@@ -2,15 +2,12 @@
 //!
 //! No byte of a field is ever searched for a delimiter, so nothing in it can end it early.
 
-use std::ops::Range;
-
-use bytes::{BufMut, Bytes};
-use http::header::{HeaderMap, HeaderValue};
-use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Uri, Version};
+use bytes::BufMut;
+use http::{Method, StatusCode, Uri, Version};
 
 use super::frame::MAX_HEAD;
-use crate::headers;
+use crate::fields::Fields;
+use crate::message::{RequestHead, Response};
 
 const REQUEST: u8 = 1;
 const RESPONSE: u8 = 2;
@@ -21,44 +18,35 @@ const FIELDS: u8 = 3;
 pub struct EncodedHead(Vec<u8>);
 
 impl EncodedHead {
-    /// Encodes a request's head. `target` is the request-target of RFC 9112 §3.2.
-    pub fn request(
-        method: &Method,
-        target: &str,
-        headers: &HeaderMap,
-    ) -> Result<Self, HeadTooLarge> {
-        let mut out = buffer(target.len(), headers);
+    /// Encodes a request's head. Of its URI, path and query cross the tunnel.
+    pub fn request(head: &RequestHead) -> Result<Self, HeadTooLarge> {
+        let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+        let mut out = buffer(target.len(), &head.fields);
         out.put_u8(REQUEST);
-        put_short(&mut out, method.as_str().as_bytes())?;
+        put_short(&mut out, head.method.as_str().as_bytes())?;
         put_short(&mut out, target.as_bytes())?;
-        Self::finish(out, headers)
-    }
-
-    /// Encodes the head of a request that is passed on: of its target, path and query.
-    pub fn passed_on(parts: &Parts) -> Result<Self, HeadTooLarge> {
-        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-        Self::request(&parts.method, target, &parts.headers)
+        Self::finish(out, &head.fields)
     }
 
     /// Encodes a response's head.
-    pub fn response(status: StatusCode, headers: &HeaderMap) -> Result<Self, HeadTooLarge> {
-        let mut out = buffer(0, headers);
+    pub fn response<B>(response: &Response<B>) -> Result<Self, HeadTooLarge> {
+        let mut out = buffer(0, &response.fields);
         out.put_u8(RESPONSE);
-        out.put_u16(status.as_u16());
-        Self::finish(out, headers)
+        out.put_u16(response.status.as_u16());
+        Self::finish(out, &response.fields)
     }
 
     /// Encodes a trailer section.
-    pub fn trailers(trailers: &HeaderMap) -> Result<Self, HeadTooLarge> {
+    pub fn trailers(trailers: &Fields) -> Result<Self, HeadTooLarge> {
         let mut out = buffer(0, trailers);
         out.put_u8(FIELDS);
         Self::finish(out, trailers)
     }
 
-    fn finish(mut out: Vec<u8>, headers: &HeaderMap) -> Result<Self, HeadTooLarge> {
-        for (name, value) in headers {
-            put_short(&mut out, name.as_str().as_bytes())?;
-            put_short(&mut out, value.as_bytes())?;
+    fn finish(mut out: Vec<u8>, fields: &Fields) -> Result<Self, HeadTooLarge> {
+        for field in fields.iter() {
+            put_short(&mut out, field.name)?;
+            put_short(&mut out, field.value)?;
         }
         match out.len() <= MAX_HEAD {
             true => Ok(Self(out)),
@@ -77,34 +65,31 @@ impl EncodedHead {
 pub struct HeadTooLarge;
 
 /// Reads a request's head. `None` if it is malformed.
-pub(crate) fn decode_request(payload: Bytes) -> Option<Request<()>> {
+pub(crate) fn decode_request(payload: &[u8]) -> Option<RequestHead> {
     let mut reader = Reader::new(payload, REQUEST)?;
-    let mut request = Request::new(());
-    let method = reader.short()?;
-    *request.method_mut() = Method::from_bytes(reader.payload.get(method)?).ok()?;
-    *request.uri_mut() = Uri::from_maybe_shared(reader.shared()?).ok()?;
-    *request.version_mut() = Version::HTTP_11;
-    *request.headers_mut() = reader.fields()?;
-    Some(request)
+    Some(RequestHead {
+        method: Method::from_bytes(reader.short()?).ok()?,
+        uri: Uri::try_from(reader.short()?).ok()?,
+        version: Version::HTTP_11,
+        fields: reader.fields()?,
+    })
 }
 
 /// Reads a response's head. `None` if it is malformed.
-pub(crate) fn decode_response(payload: Bytes) -> Option<Response<()>> {
+pub(crate) fn decode_response(payload: &[u8]) -> Option<Response<()>> {
     let mut reader = Reader::new(payload, RESPONSE)?;
-    let mut response = Response::new(());
-    *response.status_mut() = StatusCode::from_u16(reader.u16()?).ok()?;
-    *response.headers_mut() = reader.fields()?;
-    Some(response)
+    let status = StatusCode::from_u16(reader.u16()?).ok()?;
+    Some(Response { fields: reader.fields()?, ..Response::new(status, ()) })
 }
 
 /// Reads a trailer section. `None` if it is malformed.
-pub(crate) fn decode_trailers(payload: Bytes) -> Option<HeaderMap> {
+pub(crate) fn decode_trailers(payload: &[u8]) -> Option<Fields> {
     Reader::new(payload, FIELDS)?.fields()
 }
 
-fn buffer(extra: usize, headers: &HeaderMap) -> Vec<u8> {
+fn buffer(extra: usize, fields: &Fields) -> Vec<u8> {
     // Most fields are shorter than 48 bytes; a longer one costs at worst one more allocation.
-    Vec::with_capacity(32 + extra + headers.len() * 48)
+    Vec::with_capacity(32 + extra + fields.len() * 48)
 }
 
 fn put_short(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), HeadTooLarge> {
@@ -113,45 +98,34 @@ fn put_short(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), HeadTooLarge> {
     Ok(())
 }
 
-struct Reader {
-    payload: Bytes,
-    /// How far it has been read.
-    at: usize,
-}
+/// What is left of a payload.
+struct Reader<'a>(&'a [u8]);
 
-impl Reader {
-    fn new(payload: Bytes, tag: u8) -> Option<Self> {
-        (payload.first() == Some(&tag)).then_some(Self { payload, at: 1 })
+impl<'a> Reader<'a> {
+    fn new(payload: &'a [u8], tag: u8) -> Option<Self> {
+        let (first, rest) = payload.split_first()?;
+        (*first == tag).then_some(Self(rest))
     }
 
     fn u16(&mut self) -> Option<u16> {
-        let bytes = *self.payload.get(self.at..)?.first_chunk()?;
-        self.at += 2;
-        Some(u16::from_be_bytes(bytes))
+        let (bytes, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(u16::from_be_bytes(*bytes))
     }
 
-    /// Where the next length-prefixed bytes are.
-    fn short(&mut self) -> Option<Range<usize>> {
+    /// The next length-prefixed bytes.
+    fn short(&mut self) -> Option<&'a [u8]> {
         let len = usize::from(self.u16()?);
-        let range = self.at..self.at + len;
-        self.at = range.end;
-        (range.end <= self.payload.len()).then_some(range)
+        let (bytes, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(bytes)
     }
 
-    /// The same as a part of the payload; costs a count of references.
-    fn shared(&mut self) -> Option<Bytes> {
-        let range = self.short()?;
-        Some(self.payload.slice(range))
-    }
-
-    fn fields(mut self) -> Option<HeaderMap> {
-        let mut fields = headers::empty_map(12);
-        while self.at < self.payload.len() {
-            let name = self.short()?;
-            let name = headers::parse_name(self.payload.get(name)?).ok()?;
-            // The check of `from_maybe_shared` refuses CR, LF and NUL.
-            let value = HeaderValue::from_maybe_shared(self.shared()?).ok()?;
-            fields.try_append(name, value).ok()?;
+    fn fields(mut self) -> Option<Fields> {
+        let mut fields = Fields::new();
+        while !self.0.is_empty() {
+            let (name, value) = (self.short()?, self.short()?);
+            fields.push(name, value).ok()?;
         }
         Some(fields)
     }
@@ -163,38 +137,35 @@ mod tests {
 
     use super::super::fuzzing;
     use super::*;
+    use crate::fields::Name;
 
     #[test]
     fn a_request_reads_back_as_it_was_written() {
-        let mut headers = HeaderMap::new();
-        headers.append("host", HeaderValue::from_static("albums.example"));
-        headers.append("cookie", HeaderValue::from_static("a=1"));
-        headers.append("cookie", HeaderValue::from_static("b=2"));
-        headers.append("x-latin", HeaderValue::from_bytes(b"\xe9").unwrap());
-        let target = "//a/..;/%2F?";
-        let head = EncodedHead::request(&Method::POST, target, &headers).unwrap();
-        let read = decode_request(head.0.into()).unwrap();
-        assert_eq!(read.method(), Method::POST);
-        assert_eq!(read.uri().to_string(), target);
-        assert_eq!(read.headers(), &headers);
+        let mut head = RequestHead::get(Uri::from_static("//a/..;/%2F?"));
+        head.method = Method::POST;
+        head.fields.append(Name::Host, b"albums.example");
+        head.fields.push(b"cookie", b"a=1").unwrap();
+        head.fields.push(b"cookie", b"b=2").unwrap();
+        head.fields.push(b"x-latin", b"\xe9").unwrap();
+        let encoded = EncodedHead::request(&head).unwrap();
+        assert_eq!(decode_request(encoded.payload()), Some(head));
     }
 
     #[test]
     fn a_response_and_trailers_read_back_as_they_were_written() {
-        let mut headers = HeaderMap::new();
-        headers.append("grpc-status", HeaderValue::from_static("0"));
-        let head = EncodedHead::response(StatusCode::EARLY_HINTS, &headers).unwrap();
-        let read = decode_response(head.0.into()).unwrap();
-        assert_eq!((read.status(), read.headers()), (StatusCode::EARLY_HINTS, &headers));
-        let trailers = EncodedHead::trailers(&headers).unwrap();
-        assert_eq!(decode_trailers(trailers.0.into()), Some(headers));
+        let mut head = Response::new(StatusCode::EARLY_HINTS, ());
+        head.fields.push(b"grpc-status", b"0").unwrap();
+        let encoded = EncodedHead::response(&head).unwrap();
+        assert_eq!(decode_response(encoded.payload()).as_ref(), Some(&head));
+        let encoded = EncodedHead::trailers(&head.fields).unwrap();
+        assert_eq!(decode_trailers(encoded.payload()), Some(head.fields));
     }
 
     #[test]
     fn refuses_what_does_not_fit() {
-        let mut headers = HeaderMap::new();
-        headers.append("x", HeaderValue::from_bytes(&vec![b'a'; MAX_HEAD]).unwrap());
-        assert_eq!(EncodedHead::response(StatusCode::OK, &headers).map(|_| ()), Err(HeadTooLarge));
+        let mut fields = Fields::new();
+        fields.push(b"x", &vec![b'a'; MAX_HEAD]).unwrap();
+        assert_eq!(EncodedHead::trailers(&fields).map(|_| ()), Err(HeadTooLarge));
     }
 
     #[test]
@@ -203,7 +174,7 @@ mod tests {
             let mut out = vec![FIELDS];
             put_short(&mut out, name).unwrap();
             put_short(&mut out, value).unwrap();
-            decode_trailers(out.into())
+            decode_trailers(&out)
         };
         assert!(field(b"name", b"value").is_some());
         for (name, value) in [

@@ -47,19 +47,17 @@ pub use self::url::{Forward, HostPort, InvalidTunnelUrl, TunnelScheme, TunnelUrl
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod benching {
-    use bytes::Bytes;
-    use http::{Request, Response};
-
     use super::head::{self, EncodedHead};
+    use crate::message::{RequestHead, Response};
 
     /// Reads a request's head as it comes in a frame.
-    pub fn decode_request(head: &EncodedHead) -> Option<Request<()>> {
-        head::decode_request(Bytes::copy_from_slice(head.payload()))
+    pub fn decode_request(head: &EncodedHead) -> Option<RequestHead> {
+        head::decode_request(head.payload())
     }
 
     /// Reads a response's head as it comes in a frame.
     pub fn decode_response(head: &EncodedHead) -> Option<Response<()>> {
-        head::decode_response(Bytes::copy_from_slice(head.payload()))
+        head::decode_response(head.payload())
     }
 }
 

@@ -5,7 +5,6 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use http::request::Parts;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connection::{Connection, Side, Ticket};
@@ -16,6 +15,7 @@ use super::hello::{Hello, Notice};
 use super::limits::Limits;
 use super::stream_half::{RecvHalf, SendHalf};
 use super::transport::Peer;
+use crate::message::RequestHead;
 
 /// One tunnel. Clones share it; it lives as long as its driver runs.
 #[derive(Clone)]
@@ -27,7 +27,7 @@ pub struct Session {
 /// A request of the peer's.
 pub struct Incoming {
     /// Its head.
-    pub head: Parts,
+    pub head: RequestHead,
     /// Its body as it comes.
     pub body: RecvHalf,
     /// The way for the answer.
@@ -106,10 +106,8 @@ impl Session {
             let id = poll_fn(|cx| self.connection.borrow_mut().poll_accept(cx)).await?;
             let (reply, body) = self.halves(id);
             let Some(head) = body.take_head() else { continue };
-            match head::decode_request(head) {
-                Some(request) => {
-                    return Ok(Incoming { head: request.into_parts().0, body, reply });
-                }
+            match head::decode_request(&head) {
+                Some(head) => return Ok(Incoming { head, body, reply }),
                 None => reply.reset(ResetCode::Failed),
             }
         }

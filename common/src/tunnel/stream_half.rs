@@ -8,14 +8,15 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use http::Response;
-use http::header::HeaderMap;
+use http::HeaderMap;
 use http_body::{Body, Frame};
 
 use super::connection::Connection;
 use super::error::{ResetCode, StreamError};
 use super::head::{self, EncodedHead};
+use crate::fields::Fields;
 use crate::headers;
+use crate::message::Response;
 
 /// The half that reads: heads first, then a [`Body`].
 ///
@@ -34,7 +35,7 @@ impl RecvHalf {
     /// without. Cancel safe.
     pub async fn response(&mut self) -> Result<Response<()>, StreamError> {
         let head = poll_fn(|cx| self.connection.borrow_mut().poll_head(self.id, cx)).await?;
-        head::decode_response(head).ok_or(StreamError::Malformed)
+        head::decode_response(&head).ok_or(StreamError::Malformed)
     }
 
     /// The head that came with the stream.
@@ -67,8 +68,8 @@ impl Body for RecvHalf {
             return Poll::Ready(Some(data.map(Frame::data)));
         }
         let trailers = self.connection.borrow_mut().take_trailers(self.id);
-        Poll::Ready(trailers.map(|payload| match head::decode_trailers(payload) {
-            Some(trailers) => Ok(Frame::trailers(trailers)),
+        Poll::Ready(trailers.map(|payload| match head::decode_trailers(&payload) {
+            Some(trailers) => Ok(Frame::trailers((&trailers).into())),
             None => Err(StreamError::Malformed),
         }))
     }
@@ -166,10 +167,14 @@ impl SendHalf {
         Ok(())
     }
 
-    async fn send_trailers(mut self, mut trailers: Option<HeaderMap>) -> Result<(), SendBodyError> {
-        trailers.iter_mut().for_each(headers::prepare_trailers);
+    async fn send_trailers(mut self, trailers: Option<HeaderMap>) -> Result<(), SendBodyError> {
+        let encoded = trailers.as_ref().map(|trailers| {
+            let mut trailers = Fields::from(trailers);
+            headers::prepare_trailers(&mut trailers);
+            EncodedHead::trailers(&trailers)
+        });
         // Trailers that fit into no frame are left out, as RFC 9110 §6.5.1 allows.
-        let Some(Ok(trailers)) = trailers.as_ref().map(EncodedHead::trailers) else {
+        let Some(Ok(trailers)) = encoded else {
             self.send_end();
             return Ok(());
         };

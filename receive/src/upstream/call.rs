@@ -5,14 +5,15 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::request::Parts;
-use http::{Request, Response, header};
+use http::Request;
 use http_body::Body;
 use hyper::client::conn::TrySendError;
 use tokio::time::{Instant, timeout_at};
 use tunnel_common::config::{Route, Scheme};
 use tunnel_common::error::ProxyError;
+use tunnel_common::fields::Name;
 use tunnel_common::http1::{Answer, Client, MAX_FIELDS, Reply, SendError, Switched};
+use tunnel_common::message::{RequestHead, Response};
 
 use super::body::{RequestBody, Upload, UpstreamBody};
 use super::connect::{Connected, Dialler, timed_out};
@@ -35,13 +36,13 @@ impl Call<'_> {
     /// At most two tries: on a connection that is open already, then on one that is not.
     pub(super) async fn run(
         &self,
-        parts: &mut Parts,
+        head: &mut RequestHead,
         body: RequestBody,
     ) -> Result<UpstreamAnswer, ProxyError> {
-        let is_upgrade = parts.headers.contains_key(header::UPGRADE);
+        let is_upgrade = head.fields.contains(Name::Upgrade);
         let body = match self.reuse(is_upgrade) {
             None => body,
-            Some(connection) => match self.exchange(connection, parts, body).await {
+            Some(connection) => match self.exchange(connection, head, body).await {
                 Err(Failed::Retry(body)) => body,
                 Err(Failed::Final(error)) => return Err(error),
                 Ok(answer) => return Ok(answer),
@@ -49,7 +50,7 @@ impl Call<'_> {
         };
         // Boxed, as it is large and most requests never need it.
         let connection = Box::pin(self.open(is_upgrade)).await?;
-        self.exchange(connection, parts, body).await.map_err(|failed| match failed {
+        self.exchange(connection, head, body).await.map_err(|failed| match failed {
             Failed::Final(error) => error,
             Failed::Retry(_) => ProxyError::ConnectionTerminated("the connection to the target"),
         })
@@ -102,17 +103,17 @@ impl Call<'_> {
     async fn exchange(
         &self,
         connection: Connection,
-        parts: &mut Parts,
+        head: &mut RequestHead,
         body: RequestBody,
     ) -> Result<UpstreamAnswer, Failed> {
         // RFC 9110 §9.2.2 allows it for idempotent methods; a body would be gone.
-        let repeatable = body.is_end_stream() && parts.method.is_idempotent();
+        let repeatable = body.is_end_stream() && head.method.is_idempotent();
         match connection {
             Connection::Http1 { client, reused } => {
-                self.http1(client, reused && repeatable, parts, body).await
+                self.http1(client, reused && repeatable, head, body).await
             }
             Connection::Http2 { shared, reused } => {
-                Box::pin(self.http2(shared, reused && repeatable, parts, body)).await
+                Box::pin(self.http2(shared, reused && repeatable, head, body)).await
             }
         }
     }
@@ -122,23 +123,21 @@ impl Call<'_> {
         &self,
         client: Client,
         repeatable: bool,
-        parts: &mut Parts,
+        head: &mut RequestHead,
         body: RequestBody,
     ) -> Result<UpstreamAnswer, Failed> {
-        rewrite::for_http1(parts)?;
+        rewrite::for_http1(head)?;
         let upload = body.upload();
         let answer = {
-            let sent = pin!(client.send(parts, body, self.inform));
+            let sent = pin!(client.send(head, body, self.inform));
             self.answer(upload.as_deref(), sent).await?
         };
         match answer {
             Ok(Reply::Response(response)) => Ok(Answer::Response(
                 response.map(|body| UpstreamBody::http1(body, Rc::clone(&self.pool))),
             )),
-            Ok(Reply::Switched(head, connection))
-                if parts.headers.contains_key(header::UPGRADE) =>
-            {
-                Ok(Answer::Switched(head, connection))
+            Ok(Reply::Switched(answer, connection)) if head.fields.contains(Name::Upgrade) => {
+                Ok(Answer::Switched(answer, connection))
             }
             Ok(Reply::Switched(..)) => Err(Failed::Final(ProxyError::HttpProtocol(
                 "it switched protocols without being asked".to_owned(),
@@ -155,17 +154,13 @@ impl Call<'_> {
         &self,
         shared: Shared,
         repeatable: bool,
-        parts: &mut Parts,
+        head: &mut RequestHead,
         body: RequestBody,
     ) -> Result<UpstreamAnswer, Failed> {
-        rewrite::for_http2(parts, self.route)?;
+        rewrite::for_http2(head, self.route)?;
         let upload = body.upload();
-        let sending = match repeatable {
-            true => parts.clone(),
-            false => std::mem::replace(parts, Request::new(()).into_parts().0),
-        };
         let Shared { mut sender, streams, .. } = shared;
-        let sent = sender.try_send_request(Request::from_parts(sending, body));
+        let sent = sender.try_send_request(head.to_http(body));
         let waiting = Waiting { pool: &self.pool, streams: &streams, since: Instant::now() };
         let answer = self.answer(upload.as_deref(), pin!(sent)).await;
         waiting.end();
@@ -174,11 +169,12 @@ impl Call<'_> {
                 ProxyError::HttpProtocol(format!("its answer has more than {MAX_FIELDS} fields")),
             ),
             Ok(Ok(response)) => {
+                let response = Response::from(response);
                 return Ok(Answer::Response(
                     response.map(|incoming| UpstreamBody::http2(incoming, streams)),
                 ));
             }
-            Ok(Err(failed)) => retry_or_fail(failed, parts, upload.as_deref(), repeatable),
+            Ok(Err(failed)) => retry_or_fail(failed, upload.as_deref(), repeatable),
             Err(timeout) => timeout.into(),
         };
         match failed {
@@ -258,14 +254,11 @@ impl From<ProxyError> for Failed {
 
 fn retry_or_fail(
     mut failed: TrySendError<Request<RequestBody>>,
-    parts: &mut Parts,
     upload: Option<&Upload>,
     repeatable: bool,
 ) -> Failed {
     if let Some(request) = failed.take_message() {
-        let (unsent, body) = request.into_parts();
-        *parts = unsent;
-        return Failed::Retry(body);
+        return Failed::Retry(request.into_body());
     }
     if upload.is_some_and(Upload::is_broken) {
         return Failed::Final(ProxyError::HttpRequest("the request's body broke off".into()));

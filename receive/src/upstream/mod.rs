@@ -20,14 +20,14 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::request::Parts;
-use http::{Response, header};
 use http_body::Body;
 use tokio::time::{Instant, timeout_at};
 use tunnel_common::config::Route;
 use tunnel_common::drain::Drain;
 use tunnel_common::error::ProxyError;
-use tunnel_common::headers::{self, check_framing};
+use tunnel_common::fields::Name;
+use tunnel_common::headers::check_framing;
+use tunnel_common::message::{RequestHead, Response};
 
 use self::body::RequestBody;
 pub use self::body::UpstreamBody;
@@ -64,7 +64,7 @@ impl Upstreams {
     pub async fn send<B>(
         &self,
         route: &Route,
-        parts: &mut Parts,
+        head: &mut RequestHead,
         body: B,
         inform: &dyn Fn(&Response<()>),
     ) -> Result<UpstreamAnswer, ProxyError>
@@ -72,22 +72,20 @@ impl Upstreams {
         B: Body<Data = Bytes> + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        rewrite::aim(parts, route)?;
-        check_length(parts, &body)?;
+        rewrite::aim(head, route)?;
+        check_length(head, &body)?;
         let pool = self.pools.of(&route.target);
         let call = Call { route, pool, dialler: &self.dialler, inform };
-        let answer = call.run(parts, RequestBody::new(body)).await;
-        headers::recycle(&mut parts.headers);
-        answer
+        call.run(head, RequestBody::new(body)).await
     }
 }
 
 /// Refuses a request that announces more than it has: the length would go out without the bytes, and
 /// the target would take the next request on the connection for them.
-fn check_length(parts: &Parts, body: &impl Body) -> Result<(), ProxyError> {
-    check_framing(parts)?;
-    match parts.headers.get(header::CONTENT_LENGTH) {
-        Some(length) if body.is_end_stream() && length.as_bytes().iter().any(|b| *b != b'0') => {
+fn check_length(head: &RequestHead, body: &impl Body) -> Result<(), ProxyError> {
+    check_framing(head)?;
+    match head.fields.get(Name::ContentLength) {
+        Some(length) if body.is_end_stream() && length.iter().any(|b| *b != b'0') => {
             Err(ProxyError::HttpRequest("the body is shorter than its Content-Length".into()))
         }
         _ => Ok(()),

@@ -4,58 +4,59 @@
 //! ([`http::Uri`] has dropped a `#fragment` before, and refuses a few bytes, such as `<`, that
 //! RFC 3986 does not allow either.)
 
-use http::header::{self, HeaderValue};
-use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
-use http::{HeaderMap, Method, Version};
+use http::{Method, Version};
 use tunnel_common::config::{HostPolicy, Route};
 use tunnel_common::error::ProxyError;
+use tunnel_common::fields::{Fields, Name};
+use tunnel_common::message::RequestHead;
 
 /// Aims a request at the route's target, for any version of HTTP: its URI is then the path that the
 /// target sees, and `Host` the name.
-pub(super) fn aim(parts: &mut Parts, route: &Route) -> Result<(), ProxyError> {
-    if parts.method == Method::CONNECT {
+pub(super) fn aim(head: &mut RequestHead, route: &Route) -> Result<(), ProxyError> {
+    if head.method == Method::CONNECT {
         return Err(ProxyError::HttpRequest("CONNECT has no meaning for an HTTP target".into()));
     }
-    parts.uri = Uri::from(join(&route.target.base_path, &parts.uri)?);
+    head.uri = Uri::from(join(&route.target.base_path, &head.uri)?);
     let host = match &route.host {
-        HostPolicy::Caller if parts.headers.contains_key(header::HOST) => return Ok(()),
-        HostPolicy::Fixed(host) => host.clone(),
-        HostPolicy::Caller | HostPolicy::Target => authority_value(&route.target.authority)?,
+        HostPolicy::Caller if head.fields.contains(Name::Host) => return Ok(()),
+        HostPolicy::Fixed(host) => host.as_str(),
+        HostPolicy::Caller | HostPolicy::Target => route.target.authority.as_str(),
     };
-    parts.headers.insert(header::HOST, host);
+    head.fields.insert(Name::Host, host.as_bytes());
     Ok(())
 }
 
 /// Last touches for an HTTP/1.1 connection. Undoes [`for_http2`].
-pub(super) fn for_http1(parts: &mut Parts) -> Result<(), ProxyError> {
-    parts.version = Version::HTTP_11;
-    if let Some(authority) = parts.uri.authority() {
-        parts.headers.insert(header::HOST, authority_value(authority)?);
-        parts.uri = Uri::from(join("", &parts.uri)?);
+pub(super) fn for_http1(head: &mut RequestHead) -> Result<(), ProxyError> {
+    head.version = Version::HTTP_11;
+    if let Some(authority) = head.uri.authority() {
+        head.fields.insert(Name::Host, authority.as_str().as_bytes());
+        head.uri = Uri::from(join("", &head.uri)?);
     }
-    set_connection(&mut parts.headers);
+    set_connection(&mut head.fields);
     Ok(())
 }
 
 /// Last touches for an HTTP/2 connection: what HTTP/1.1 says in `Host` is in the URI, and nothing
 /// speaks of the connection (RFC 9113 §8.2.2, §8.3.1). An `Upgrade` is dropped, as a server that
 /// does not know the protocol would.
-pub(super) fn for_http2(parts: &mut Parts, route: &Route) -> Result<(), ProxyError> {
-    parts.version = Version::HTTP_2;
-    for name in [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE] {
-        parts.headers.remove(name);
+pub(super) fn for_http2(head: &mut RequestHead, route: &Route) -> Result<(), ProxyError> {
+    head.version = Version::HTTP_2;
+    for name in [Name::Connection, Name::TransferEncoding, Name::Upgrade] {
+        head.fields.remove(name);
     }
-    let Some(host) = parts.headers.remove(header::HOST) else { return Ok(()) };
-    let authority = Authority::try_from(host.as_bytes());
+    let Some(host) = head.fields.get(Name::Host) else { return Ok(()) };
+    let authority = Authority::try_from(host);
+    head.fields.remove(Name::Host);
     let scheme = match route.target.scheme {
         tunnel_common::config::Scheme::Https => Scheme::HTTPS,
         _ => Scheme::HTTP,
     };
-    parts.uri = Uri::builder()
+    head.uri = Uri::builder()
         .scheme(scheme)
         .authority(authority.unwrap_or_else(|_| route.target.authority.clone()))
-        .path_and_query(join("", &parts.uri)?)
+        .path_and_query(join("", &head.uri)?)
         .build()
         .map_err(|error| ProxyError::HttpRequest(error.to_string().into()))?;
     Ok(())
@@ -85,27 +86,21 @@ fn bad_path() -> ProxyError {
     ProxyError::HttpRequest("the path is too long or not a path".into())
 }
 
-fn authority_value(authority: &Authority) -> Result<HeaderValue, ProxyError> {
-    HeaderValue::from_str(authority.as_str())
-        .map_err(|_| ProxyError::Configuration("the target's host is not ASCII".into()))
-}
-
 /// A sender of `Upgrade` or `TE` names it in `Connection` (RFC 9110 §7.8, §10.1.4).
-fn set_connection(headers: &mut HeaderMap) {
-    let options = match (headers.contains_key(header::UPGRADE), headers.contains_key(header::TE)) {
-        (true, true) => "upgrade, te",
-        (true, false) => "upgrade",
-        (false, true) => "te",
+fn set_connection(fields: &mut Fields) {
+    let options: &[u8] = match (fields.contains(Name::Upgrade), fields.contains(Name::Te)) {
+        (true, true) => b"upgrade, te",
+        (true, false) => b"upgrade",
+        (false, true) => b"te",
         (false, false) => return,
     };
-    headers.insert(header::CONNECTION, HeaderValue::from_static(options));
+    fields.insert(Name::Connection, options);
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use http::Request;
     use tunnel_common::condition::Condition;
     use tunnel_common::config::{self, Target, TargetTls};
 
@@ -132,11 +127,12 @@ mod tests {
         }
     }
 
-    fn aimed(method: Method, uri: &str, route: &Route) -> Parts {
-        let request = Request::builder().method(method).uri(uri).header(header::HOST, "caller");
-        let mut parts = request.body(()).unwrap().into_parts().0;
-        aim(&mut parts, route).unwrap();
-        parts
+    fn aimed(method: Method, uri: &str, route: &Route) -> RequestHead {
+        let mut head = RequestHead::get(uri.parse().unwrap());
+        head.method = method;
+        head.fields.append(Name::Host, b"caller");
+        aim(&mut head, route).unwrap();
+        head
     }
 
     #[test]
@@ -154,51 +150,51 @@ mod tests {
             ("", "http://other?q", "/?q"),
         ] {
             let route = route(base, HostPolicy::Caller);
-            let mut parts = aimed(Method::GET, asked, &route);
-            assert_eq!(parts.uri.to_string(), expected, "{base} {asked}");
-            for_http2(&mut parts, &route).unwrap();
-            assert_eq!(parts.uri.to_string(), format!("http://caller{expected}"));
-            assert!(!parts.headers.contains_key(header::HOST));
-            for_http1(&mut parts).unwrap();
-            assert_eq!(parts.uri.to_string(), expected, "back");
-            assert_eq!(parts.headers[header::HOST], "caller");
+            let mut head = aimed(Method::GET, asked, &route);
+            assert_eq!(head.uri.to_string(), expected, "{base} {asked}");
+            for_http2(&mut head, &route).unwrap();
+            assert_eq!(head.uri.to_string(), format!("http://caller{expected}"));
+            assert!(!head.fields.contains(Name::Host));
+            for_http1(&mut head).unwrap();
+            assert_eq!(head.uri.to_string(), expected, "back");
+            assert_eq!(head.fields.get(Name::Host), Some(&b"caller"[..]));
         }
     }
 
     #[test]
     fn an_asterisk_stays_one() {
         let route = route("/base", HostPolicy::Caller);
-        let mut parts = aimed(Method::OPTIONS, "*", &route);
-        assert_eq!(parts.uri.to_string(), "*");
-        for_http2(&mut parts, &route).unwrap();
-        assert_eq!(parts.uri.path_and_query().map(PathAndQuery::as_str), Some("*"));
-        for_http1(&mut parts).unwrap();
-        assert_eq!(parts.uri.to_string(), "*");
+        let mut head = aimed(Method::OPTIONS, "*", &route);
+        assert_eq!(head.uri.to_string(), "*");
+        for_http2(&mut head, &route).unwrap();
+        assert_eq!(head.uri.path_and_query().map(PathAndQuery::as_str), Some("*"));
+        for_http1(&mut head).unwrap();
+        assert_eq!(head.uri.to_string(), "*");
     }
 
     #[test]
     fn the_host_is_as_the_mapping_says() {
-        let fixed = HostPolicy::Fixed(HeaderValue::from_static("fixed"));
+        let fixed = HostPolicy::Fixed("fixed".parse().unwrap());
         for (policy, host) in
             [(HostPolicy::Caller, "caller"), (HostPolicy::Target, "target:81"), (fixed, "fixed")]
         {
-            let parts = aimed(Method::GET, "/", &route("", policy));
-            assert_eq!(parts.headers[header::HOST], host);
+            let head = aimed(Method::GET, "/", &route("", policy));
+            assert_eq!(head.fields.get(Name::Host), Some(host.as_bytes()));
         }
-        let mut parts = Request::get("/").body(()).unwrap().into_parts().0;
-        aim(&mut parts, &route("", HostPolicy::Caller)).unwrap();
-        assert_eq!(parts.headers[header::HOST], "target:81");
+        let mut head = RequestHead::get(Uri::from_static("/"));
+        aim(&mut head, &route("", HostPolicy::Caller)).unwrap();
+        assert_eq!(head.fields.get(Name::Host), Some(&b"target:81"[..]));
     }
 
     #[test]
     fn what_a_connection_needs_is_added() {
         let route = route("", HostPolicy::Caller);
-        let mut parts = aimed(Method::GET, "/", &route);
-        parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
-        for_http1(&mut parts).unwrap();
-        assert_eq!(parts.headers[header::CONNECTION], "upgrade, te");
-        for_http2(&mut parts, &route).unwrap();
-        assert_eq!(parts.headers.keys().collect::<Vec<_>>(), [header::TE]);
+        let mut head = aimed(Method::GET, "/", &route);
+        head.fields.append(Name::Upgrade, b"websocket");
+        head.fields.append(Name::Te, b"trailers");
+        for_http1(&mut head).unwrap();
+        assert_eq!(head.fields.get(Name::Connection), Some(&b"upgrade, te"[..]));
+        for_http2(&mut head, &route).unwrap();
+        assert_eq!(head.fields.iter().map(|field| field.name).collect::<Vec<_>>(), [b"te"]);
     }
 }

@@ -95,7 +95,7 @@ impl World {
         B: http_body::Body<Data = Bytes, Error = Infallible> + 'static,
     {
         self.answer(request).await.map(|answer| match answer {
-            Answer::Response(response) => response,
+            Answer::Response(response) => response.into(),
             Answer::Switched(head, _) => panic!("switched: {head:?}"),
         })
     }
@@ -104,8 +104,8 @@ impl World {
     where
         B: http_body::Body<Data = Bytes, Error = Infallible> + 'static,
     {
-        let (mut parts, body) = request.into_parts();
-        within(self.upstreams.send(&self.route, &mut parts, body, &|_| ())).await
+        let (parts, body) = request.into_parts();
+        within(self.upstreams.send(&self.route, &mut parts.into(), body, &|_| ())).await
     }
 
     async fn get(&self) -> Result<String, ProxyError> {

@@ -20,10 +20,10 @@ use self::receive::ReceiveEnd;
 use self::send::SendEnd;
 
 /// Instructions for a request to `tunnel-send`. More than 5 % above fails.
-const SEND_BUDGET: u64 = 33_000;
+const SEND_BUDGET: u64 = 26_500;
 
 /// Instructions for a request to `tunnel-receive`. More than 5 % above fails.
-const RECEIVE_BUDGET: u64 = 35_500;
+const RECEIVE_BUDGET: u64 = 30_000;
 
 /// So many that what happens once in a while (timers, buffers that are used up) evens out, and a
 /// round number: a count divided by it is that of one request.

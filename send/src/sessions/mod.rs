@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Response;
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, watch};
@@ -24,6 +23,7 @@ use tunnel_common::config::{Config, Route};
 use tunnel_common::drain::Drain;
 use tunnel_common::error::ProxyError;
 use tunnel_common::http1::Answer;
+use tunnel_common::message::Response;
 use tunnel_common::tunnel::{Duplex, Hello, Limits, Notice, Peer, RecvHalf, Session, Side};
 
 pub use self::member::Reach;

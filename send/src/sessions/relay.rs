@@ -4,12 +4,12 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::request::Parts;
-use http::{Response, header};
 use tunnel_common::config::Route;
 use tunnel_common::error::ProxyError;
+use tunnel_common::fields::Name;
 use tunnel_common::headers;
 use tunnel_common::http1::Answer;
+use tunnel_common::message::{RequestHead, Response};
 use tunnel_common::switch;
 use tunnel_common::tunnel::{Duplex, EncodedHead, Incoming, RecvHalf, ResetCode, SendHalf};
 
@@ -20,29 +20,29 @@ use crate::upload::Upload;
 impl Sessions {
     /// Answers a sibling's request; ends early when the sibling no longer waits.
     pub(super) async fn relay(self: Rc<Self>, incoming: Incoming) {
-        let Incoming { head: mut parts, body, mut reply } = incoming;
+        let Incoming { mut head, body, mut reply } = incoming;
         // With another config than the sibling's, this replica would have to guess the cluster.
-        let Some(route) = self.route(&mut parts) else { return reply.reset(ResetCode::NotBegun) };
-        let Ok(head) = EncodedHead::passed_on(&parts) else {
+        let Some(route) = self.route(&mut head) else { return reply.reset(ResetCode::NotBegun) };
+        let Ok(encoded) = EncodedHead::request(&head) else {
             return reply.reset(ResetCode::Failed);
         };
         self.metrics.relayed.inc();
-        let upgrade = parts.headers.contains_key(header::UPGRADE);
+        let upgrade = head.fields.contains(Name::Upgrade);
         let (upload, kept) = match upgrade {
             true => (Upload::Empty, Some(body)),
             false => (Upload::streamed(body), None),
         };
         let mut request = Outgoing {
             route,
-            head,
-            idempotent: parts.method.is_idempotent(),
+            head: encoded,
+            idempotent: head.method.is_idempotent(),
             upload,
             upgrade,
             expects_continue: false,
             broken: Rc::default(),
         };
         let inform = |head: &Response<()>| {
-            if let Ok(head) = EncodedHead::response(head.status(), head.headers()) {
+            if let Ok(head) = EncodedHead::response(head) {
                 reply.inform(&head);
             }
         };
@@ -54,7 +54,7 @@ impl Sessions {
         match answer {
             Ok(Answer::Response(response)) => pass_on(response, reply).await,
             Ok(Answer::Switched(response, duplex)) => {
-                let head = EncodedHead::response(response.status(), response.headers());
+                let head = EncodedHead::response(&response);
                 if let (Ok(head), Some(kept)) = (head, kept)
                     && reply.send_head(&head, false).await.is_ok()
                 {
@@ -66,18 +66,18 @@ impl Sessions {
         }
     }
 
-    fn route(&self, parts: &mut Parts) -> Option<Arc<Route>> {
-        let condition = headers::take_condition(&mut parts.headers).ok()?;
-        headers::stamp(&mut parts.headers, &condition);
+    fn route(&self, head: &mut RequestHead) -> Option<Arc<Route>> {
+        let condition = headers::take_condition(&mut head.fields).ok()?;
+        headers::stamp(&mut head.fields, &condition);
         self.config.borrow().route(&condition).cloned()
     }
 }
 
 async fn pass_on(response: Response<RecvHalf>, mut reply: SendHalf) {
-    let (parts, body) = response.into_parts();
-    let Ok(head) = EncodedHead::response(parts.status, &parts.headers) else {
+    let Ok(head) = EncodedHead::response(&response) else {
         return reply.reset(ResetCode::Failed);
     };
+    let body = response.body;
     let end = http_body::Body::is_end_stream(&body);
     if reply.send_head(&head, end).await.is_ok() && !end {
         // Both ends of the stream know how it went.

@@ -65,7 +65,7 @@ fn host_policy(host: Option<&str>) -> HostPolicy {
     match host {
         None | Some("caller") => HostPolicy::Caller,
         Some("target") => HostPolicy::Target,
-        Some(host) => HostPolicy::Fixed(host.parse().expect("a host is a header value")),
+        Some(host) => HostPolicy::Fixed(host.parse().expect("a host")),
     }
 }
 

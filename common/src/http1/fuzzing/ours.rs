@@ -35,33 +35,34 @@ impl<'a> Pieces<'a> {
 
 pub(super) fn request(mut pieces: Pieces<'_>) -> Result<Message, Http1Error> {
     let (mut input, mut scanned, limits) = (BytesMut::new(), 0, Limits::default());
-    let parts = loop {
+    let head = loop {
         match head::take_request(&mut input, &mut scanned, &limits)? {
-            Some(parts) => break parts,
+            Some(head) => break head,
             None => pieces.fill(&mut input)?,
         }
     };
-    let framing = Framing::of_request(&parts.headers, parts.version)?;
+    let framing = Framing::of_request(&head.fields, head.version)?;
     let (body, trailers) = read_body(framing.into(), &mut input, &mut pieces)?;
-    let first = format!("{} {} {:?}", parts.method, parts.uri, parts.version);
-    Ok(Message { first, fields: fields(&parts.headers), body, trailers: fields(&trailers) })
+    let first = format!("{} {} {:?}", head.method, head.uri, head.version);
+    let fields_of_head = fields(&HeaderMap::from(&head.fields));
+    Ok(Message { first, fields: fields_of_head, body, trailers: fields(&trailers) })
 }
 
 pub(super) fn response(mut pieces: Pieces<'_>, to_head: bool) -> Result<Message, Http1Error> {
     let (mut input, mut scanned) = (BytesMut::new(), 0);
     let response = loop {
         match head::take_response(&mut input, &mut scanned)? {
-            Some(response) if theirs::is_skipped(response.status()) => {}
+            Some(response) if theirs::is_skipped(response.status) => {}
             Some(response) => break response,
             None => pieces.fill(&mut input)?,
         }
     };
     let method = if to_head { Method::HEAD } else { Method::GET };
-    let (status, version) = (response.status(), response.version());
-    let (framing, _) = Framing::of_response(&method, status, version, response.headers())?;
+    let (framing, _) = Framing::of_response(&method, &response)?;
     let (body, trailers) = read_body(framing.into(), &mut input, &mut pieces)?;
-    let first = format!("{} {:?}", response.status(), response.version());
-    Ok(Message { first, fields: fields(response.headers()), body, trailers: fields(&trailers) })
+    let first = format!("{} {:?}", response.status, response.version);
+    let fields_of_head = fields(&HeaderMap::from(&response.fields));
+    Ok(Message { first, fields: fields_of_head, body, trailers: fields(&trailers) })
 }
 
 /// The body, its trailers, and what comes after it.

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use http::{Request, Response, StatusCode};
+use http::StatusCode;
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
@@ -14,6 +14,7 @@ use super::*;
 use crate::drain::Drain;
 use crate::edge::Limits;
 use crate::headers;
+use crate::message::{RequestHead, Response};
 
 /// What a connection in memory holds.
 const ROOM: usize = 64 * 1024;
@@ -26,10 +27,7 @@ pub fn upgrade(bytes: &[u8]) {
         let (near, far) = duplex(ROOM);
         let switched = Rc::new(RefCell::new(None));
         let drain = Drain::new();
-        let service = |head, body| {
-            let request = Request::from_parts(head, body);
-            answer(request, Rc::clone(&switched), drain.clone())
-        };
+        let service = |head, body| answer(head, body, Rc::clone(&switched), drain.clone());
         let refuse = |_: &Http1Error| response(StatusCode::BAD_REQUEST);
         let limits = Limits::default();
         let server = async {
@@ -57,12 +55,12 @@ pub fn upgrade(bytes: &[u8]) {
 type Switched = Rc<RefCell<Option<Vec<u8>>>>;
 
 async fn answer(
-    request: Request<RequestBody>,
+    mut head: RequestHead,
+    body: RequestBody,
     switched: Switched,
     drain: Drain,
 ) -> Answer<Full<Bytes>, DuplexStream> {
-    let (mut parts, body) = request.into_parts();
-    let offered = headers::strip_hop_by_hop(&mut parts.headers).filter(|_| body.is_end_stream());
+    let offered = headers::strip_hop_by_hop(&mut head.fields).filter(|_| body.is_end_stream());
     let Some(protocol) = offered else {
         let whole = body.collect().await.is_ok();
         return Answer::Response(response(match whole {
@@ -70,14 +68,13 @@ async fn answer(
             false => StatusCode::BAD_GATEWAY,
         }));
     };
-    assert!(!protocol.header_value().as_bytes().eq_ignore_ascii_case(b"h2c"));
+    assert!(!protocol.to_string().eq_ignore_ascii_case("h2c"));
     drop(body);
     let (ours, theirs) = duplex(ROOM);
     drain.spawn(echo(theirs, switched));
-    let mut head = Response::new(());
-    *head.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    protocol.restore(head.headers_mut());
-    Answer::Switched(head, ours)
+    let mut answer = Response::new(StatusCode::SWITCHING_PROTOCOLS, ());
+    protocol.restore(&mut answer.fields);
+    Answer::Switched(answer, ours)
 }
 
 /// Keeps what comes and sends it back.
@@ -90,7 +87,5 @@ async fn echo(mut io: DuplexStream, switched: Switched) {
 }
 
 fn response(status: StatusCode) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::default());
-    *response.status_mut() = status;
-    response
+    Response::new(status, Full::default())
 }

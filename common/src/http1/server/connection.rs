@@ -9,9 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{self, HeaderValue};
-use http::request::Parts;
-use http::{Response, StatusCode, Version};
+use http::{StatusCode, Version};
 use http_body::Body;
 use tokio::io::AsyncWrite;
 use tokio::time::{Instant, Sleep, sleep, timeout};
@@ -27,7 +25,8 @@ use super::super::wire::{LARGE, SMALL, Wire};
 use super::Caller;
 use crate::drain::Drain;
 use crate::edge::Limits;
-use crate::headers;
+use crate::fields::Name;
+use crate::message::{RequestHead, Response};
 
 /// What a caller may have sent beyond its request before it is read no further.
 const MAX_AHEAD: usize = SMALL;
@@ -39,9 +38,8 @@ const LINGER_SILENCE: Duration = Duration::from_secs(1);
 const LINGER: Duration = Duration::from_secs(30);
 
 /// What a caller does next.
-#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 pub(super) enum Next {
-    Request(Parts),
+    Request(RequestHead),
     Http2,
     End,
 }
@@ -125,17 +123,17 @@ impl<'a> Connection<'a> {
                 }
             }
             if !self.is_first
-                && let Some(parts) =
+                && let Some(head) =
                     head::take_request(&mut wire.input, &mut self.scanned, self.limits)?
             {
-                wire.decoder = Framing::of_request(&parts.headers, parts.version)?.into();
+                wire.decoder = Framing::of_request(&head.fields, head.version)?.into();
                 self.has_begun = false;
-                self.caller = Caller::of(&parts);
+                self.caller = Caller::of(&head);
                 self.asks_no_more = !self.caller.keep_alive;
                 wire.release_input();
-                wire.is_informed = parts.version == Version::HTTP_11;
-                wire.expects_continue = expects_continue(&parts) && !wire.decoder.is_done();
-                return Poll::Ready(Ok(Next::Request(parts)));
+                wire.is_informed = head.version == Version::HTTP_11;
+                wire.expects_continue = expects_continue(&head) && !wire.decoder.is_done();
+                return Poll::Ready(Ok(Next::Request(head)));
             }
             let was_unused = wire.input.is_empty();
             match wire.poll_fill(SMALL, cx)? {
@@ -191,39 +189,37 @@ impl<'a> Connection<'a> {
     }
 
     /// Begins a response: after it there is none if it `is_last`.
-    pub(super) fn begin<B>(&mut self, response: Response<B>, is_last: bool) -> Sending<B>
+    pub(super) fn begin<B>(&mut self, mut response: Response<B>, is_last: bool) -> Sending<B>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let (mut parts, body) = response.into_parts();
         let Caller { version, is_head, keep_alive } = self.caller;
-        let bodiless = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let bodiless = matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let encoding = match bodiless || is_head {
             true => Encoding::None,
-            false => Encoding::choose(&mut parts.headers, &body, version == Version::HTTP_11),
+            false => {
+                let may_chunk = version == Version::HTTP_11;
+                Encoding::choose(&mut response.fields, &response.body, may_chunk)
+            }
         };
         let keep_alive = keep_alive
             && !is_last
             && encoding != Encoding::UntilClose
-            && self.reads_on(parts.status);
-        let option = match (keep_alive, version) {
-            (true, Version::HTTP_10) => Some(HeaderValue::from_static("keep-alive")),
-            (true, _) => None,
-            (false, _) => Some(HeaderValue::from_static("close")),
-        };
+            && self.reads_on(response.status);
         // Beside the `upgrade` of a 426.
-        option.into_iter().for_each(|option| {
-            parts.headers.append(header::CONNECTION, option);
-        });
+        match (keep_alive, version) {
+            (true, Version::HTTP_10) => response.fields.append(Name::Connection, b"keep-alive"),
+            (true, _) => {}
+            (false, _) => response.fields.append(Name::Connection, b"close"),
+        }
         self.caller.keep_alive = keep_alive;
         let out = &mut *self.wire.borrow_mut();
         // A caller that still waits to be asked for its body learns the outcome instead.
         out.expects_continue = false;
-        head::put_response(out.output(), parts.status, &parts.headers);
+        head::put_response(out.output(), &response);
         out.output().extend_from_slice(b"\r\n");
-        headers::recycle(&mut parts.headers);
-        Sending::new(body, encoding, !keep_alive)
+        Sending::new(response.body, encoding, !keep_alive)
     }
 
     /// Whether the request is read to its end: who fails it early seldom wants its rest.
@@ -285,7 +281,7 @@ impl<'a> Connection<'a> {
     pub(super) async fn send_switch(&mut self, response: &Response<()>) -> Result<(), Http1Error> {
         {
             let out = &mut *self.wire.borrow_mut();
-            head::put_response(out.output(), response.status(), response.headers());
+            head::put_response(out.output(), response);
             out.output().extend_from_slice(b"\r\n");
         }
         poll_fn(|cx| self.wire.borrow_mut().poll_flush(cx)).await?;
@@ -340,8 +336,8 @@ fn http2_preface(input: &[u8]) -> Option<bool> {
     }
 }
 
-fn expects_continue(parts: &Parts) -> bool {
-    let expect = parts.headers.get(header::EXPECT);
-    parts.version == Version::HTTP_11
-        && expect.is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+fn expects_continue(head: &RequestHead) -> bool {
+    let expect = head.fields.get(Name::Expect);
+    head.version == Version::HTTP_11
+        && expect.is_some_and(|expect| expect.eq_ignore_ascii_case(b"100-continue"))
 }

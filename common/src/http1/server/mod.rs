@@ -7,9 +7,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::header;
-use http::request::Parts;
-use http::{Method, Response, Version};
+use http::{Method, Version};
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -21,6 +19,8 @@ use super::stream::Stream;
 use super::switched::Switched;
 use crate::drain::Drain;
 use crate::edge::Limits;
+use crate::fields::Name;
+use crate::message::{RequestHead, Response};
 use crate::switch;
 
 /// What a service answers.
@@ -61,7 +61,7 @@ pub fn serve<S, F, B, Io>(
     drain: &Drain,
 ) -> impl Future<Output = Result<End, Http1Error>>
 where
-    S: Fn(Parts, RequestBody) -> F,
+    S: Fn(RequestHead, RequestBody) -> F,
     F: Future<Output = Answer<B, Io>>,
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -82,7 +82,7 @@ where
                 }
             });
             let answer = match next.await {
-                Ok(Next::Request(parts)) => service(parts, connection.body()),
+                Ok(Next::Request(head)) => service(head, connection.body()),
                 Ok(Next::End) => return Ok(End::Closed),
                 Ok(Next::Http2) => return Ok(End::Http2(connection.into_switched()?)),
                 Err(error @ (Http1Error::Io(_) | Http1Error::Ended(_))) => return Err(error),
@@ -142,14 +142,14 @@ impl Caller {
     /// Nobody has asked anything that could be read.
     const UNKNOWN: Self = Self { version: Version::HTTP_11, is_head: false, keep_alive: false };
 
-    fn of(parts: &Parts) -> Self {
-        let headers = &parts.headers;
-        let keep_alive = match parts.version {
-            Version::HTTP_10 => headers
-                .get(header::CONNECTION)
-                .is_some_and(|option| option.as_bytes().eq_ignore_ascii_case(b"keep-alive")),
-            _ => !names_close(headers),
+    fn of(head: &RequestHead) -> Self {
+        let keep_alive = match head.version {
+            Version::HTTP_10 => head
+                .fields
+                .get(Name::Connection)
+                .is_some_and(|option| option.eq_ignore_ascii_case(b"keep-alive")),
+            _ => !names_close(&head.fields),
         };
-        Self { version: parts.version, is_head: parts.method == Method::HEAD, keep_alive }
+        Self { version: head.version, is_head: head.method == Method::HEAD, keep_alive }
     }
 }

@@ -104,14 +104,14 @@ async fn informational_heads_come_before_the_answer() {
     let tunnel = Tunnel::new(64);
     let server = async {
         let mut incoming = tunnel.receive.accept().await.unwrap();
-        let hints = EncodedHead::response(StatusCode::EARLY_HINTS, &HeaderMap::new()).unwrap();
+        let hints = EncodedHead::response(&Response::new(StatusCode::EARLY_HINTS, ())).unwrap();
         incoming.reply.send_head(&hints, false).await.unwrap();
         incoming.reply.send_head(&answer(), true).await.unwrap();
     };
     let client = async {
         let (_send, mut recv) = tunnel.send.open(&request(), true).await.unwrap();
-        assert_eq!(recv.response().await.unwrap().status(), StatusCode::EARLY_HINTS);
-        assert_eq!(recv.response().await.unwrap().status(), StatusCode::OK);
+        assert_eq!(recv.response().await.unwrap().status, StatusCode::EARLY_HINTS);
+        assert_eq!(recv.response().await.unwrap().status, StatusCode::OK);
         assert!(recv.collect().await.unwrap().to_bytes().is_empty());
     };
     timeout(LIMIT, async { tokio::join!(client, server) }).await.unwrap();

@@ -10,13 +10,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::HeaderMap;
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use http_body_util::{BodyExt, Collected};
 use tokio::io::{AsyncRead, AsyncWrite, duplex};
 
 use super::*;
 use crate::drain::Drain;
+use crate::message::{RequestHead, Response};
 
 /// Far above what a healthy machine needs; only a hang reaches it.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -82,11 +82,13 @@ async fn until(mut reached: impl FnMut() -> bool) {
 }
 
 fn request() -> EncodedHead {
-    EncodedHead::request(&Method::POST, "/", &HeaderMap::new()).unwrap()
+    let mut head = RequestHead::get(Uri::from_static("/"));
+    head.method = Method::POST;
+    EncodedHead::request(&head).unwrap()
 }
 
 fn answer() -> EncodedHead {
-    EncodedHead::response(StatusCode::OK, &HeaderMap::new()).unwrap()
+    EncodedHead::response(&Response::new(StatusCode::OK, ())).unwrap()
 }
 
 /// `len` bytes in which a lost, doubled or displaced piece shows.
@@ -103,7 +105,7 @@ where
     let (send, mut recv) = session.open(&request(), false).await.unwrap();
     let upload = send.send_body(body);
     let answer = async {
-        assert_eq!(recv.response().await.unwrap().status(), StatusCode::OK);
+        assert_eq!(recv.response().await.unwrap().status, StatusCode::OK);
         recv.collect().await.unwrap()
     };
     let (sent, answer) = tokio::join!(upload, answer);

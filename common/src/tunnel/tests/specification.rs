@@ -8,6 +8,7 @@ use super::super::head;
 use super::super::hello::{MAX_LIST, MAX_TEXT};
 use super::super::stream::MAX_HEADS;
 use super::*;
+use crate::fields::Name;
 
 const PAGE: &str = include_str!("../../../../docs/tunnel-protocol.md");
 
@@ -88,12 +89,12 @@ fn examples_are_as_documented() {
         assert_eq!((header.stream, header.end, header.len), (1, true, frame.len()));
         frame.freeze()
     });
-    let request = head::decode_request(frames.next().unwrap()).unwrap();
-    assert_eq!((request.method(), request.uri().path()), (&Method::GET, "/a"));
-    assert_eq!(request.headers()["host"], "b");
-    let response = head::decode_response(frames.next().unwrap()).unwrap();
-    assert_eq!(response.status(), StatusCode::NO_CONTENT);
-    assert!(response.headers().is_empty());
+    let request = head::decode_request(&frames.next().unwrap()).unwrap();
+    assert_eq!((request.method, request.uri.path()), (Method::GET, "/a"));
+    assert_eq!(request.fields.get(Name::Host), Some(&b"b"[..]));
+    let response = head::decode_response(&frames.next().unwrap()).unwrap();
+    assert_eq!(response.status, StatusCode::NO_CONTENT);
+    assert!(response.fields.is_empty());
     assert!(frames.next().is_none());
 }
 

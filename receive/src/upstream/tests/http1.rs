@@ -193,7 +193,7 @@ async fn an_upgrade_is_a_stream_of_bytes() {
     let Ok(Answer::Switched(head, mut stream)) = world.answer(upgrade()).await else {
         panic!("not switched");
     };
-    assert_eq!(head.status(), StatusCode::SWITCHING_PROTOCOLS);
+    assert_eq!(head.status, StatusCode::SWITCHING_PROTOCOLS);
     stream.write_all(b"hello").await.unwrap();
     let mut echo = [0; 5];
     within(stream.read_exact(&mut echo)).await.unwrap();

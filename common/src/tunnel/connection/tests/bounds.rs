@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use http::header::HeaderValue;
-
 use super::super::super::error::ResetCode;
 use super::super::super::frame::put_credit;
 use super::*;
@@ -126,9 +124,9 @@ fn a_peer_without_hello_is_given_up() {
 
 /// A head of about `len` bytes.
 fn large_head(len: usize) -> EncodedHead {
-    let mut headers = HeaderMap::new();
-    headers.insert("x", HeaderValue::from_bytes(&vec![b'x'; len]).unwrap());
-    EncodedHead::response(http::StatusCode::OK, &headers).unwrap()
+    let mut head = Response::new(StatusCode::OK, ());
+    head.fields.push(b"x", &vec![b'x'; len]).unwrap();
+    EncodedHead::response(&head).unwrap()
 }
 
 #[test]
@@ -167,7 +165,7 @@ fn the_oldest_of_too_many_hints_are_left_out() {
     let id = pair.open(true);
     pair.settle();
     pair.accept();
-    let hint = EncodedHead::response(http::StatusCode::EARLY_HINTS, &HeaderMap::new()).unwrap();
+    let hint = EncodedHead::response(&Response::new(StatusCode::EARLY_HINTS, ())).unwrap();
     (0..100).for_each(|_| pair.receive.inform(id, &hint));
     assert!(pair.receive.poll_send_head(id, &answer(), true, &context()).is_ready());
     pair.settle();

@@ -1,7 +1,5 @@
 //! Requests, answers and their ends.
 
-use bytes::Bytes;
-
 use super::super::super::error::ResetCode;
 use super::super::super::frame::{HEADER_LEN, MAX_HEAD, put_credit, put_reset};
 use super::*;
@@ -120,9 +118,9 @@ fn skips_frames_of_later_versions() {
 #[test]
 fn the_largest_head_fits_into_a_frame() {
     const { assert!(MAX_HEAD < 1 << 24 && HEADER_LEN == 8) };
-    let mut headers = HeaderMap::new();
-    headers.insert("x", Bytes::from(vec![b'a'; MAX_HEAD - 20]).to_vec().try_into().unwrap());
-    let head = EncodedHead::request(&Method::GET, "/", &headers).unwrap();
+    let mut head = RequestHead::get(Uri::from_static("/"));
+    head.fields.push(b"x", &[b'a'; MAX_HEAD - 20]).unwrap();
+    let head = EncodedHead::request(&head).unwrap();
     let mut pair = Pair::connected(&Limits::default());
     assert!(try_open(&mut pair.send, &head, true).is_ready());
     pair.settle();
@@ -152,7 +150,7 @@ fn a_complete_answer_outlives_its_stream_and_its_tunnel() {
         pair.accept();
         assert!(pair.receive.poll_send_head(id, &answer(), false, &context()).is_ready());
         send_all(&mut pair.receive, id, b"whole");
-        let trailers = EncodedHead::trailers(&HeaderMap::new()).unwrap();
+        let trailers = EncodedHead::trailers(&Fields::new()).unwrap();
         assert!(pair.receive.poll_send_trailers(id, &trailers, &context()).is_ready());
         pair.receive.reset(id, ResetCode::Cancelled);
         pair.settle();

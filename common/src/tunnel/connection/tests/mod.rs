@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 
 use bytes::Buf;
-use http::Method;
-use http::header::HeaderMap;
+use http::{Method, StatusCode, Uri};
 
 use super::super::head::EncodedHead;
 use super::*;
+use crate::fields::Fields;
+use crate::message::{RequestHead, Response};
 
 /// Both ends of a tunnel, and what is underway between them.
 struct Pair {
@@ -130,11 +131,13 @@ fn context() -> Context<'static> {
 }
 
 fn request() -> EncodedHead {
-    EncodedHead::request(&Method::POST, "/", &HeaderMap::new()).unwrap()
+    let mut head = RequestHead::get(Uri::from_static("/"));
+    head.method = Method::POST;
+    EncodedHead::request(&head).unwrap()
 }
 
 fn answer() -> EncodedHead {
-    EncodedHead::response(http::StatusCode::OK, &HeaderMap::new()).unwrap()
+    EncodedHead::response(&Response::new(StatusCode::OK, ())).unwrap()
 }
 
 fn send_all(connection: &mut Connection, id: u32, mut data: &[u8]) -> usize {

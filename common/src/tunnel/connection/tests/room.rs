@@ -160,7 +160,7 @@ fn a_hint_that_does_not_fit_leaves_the_waiting_alone() {
     let (wakes, waker) = Wakes::task();
     let cx = Context::from_waker(&waker);
     assert!(pair.receive.poll_failed(id, &cx).is_pending());
-    let hint = EncodedHead::response(http::StatusCode::EARLY_HINTS, &HeaderMap::new()).unwrap();
+    let hint = EncodedHead::response(&Response::new(StatusCode::EARLY_HINTS, ())).unwrap();
     while pair.receive.out.len() < ROOM_FOR_SMALL {
         pair.receive.inform(id, &hint);
     }

@@ -79,7 +79,7 @@ impl Flow {
             self.sent += size;
         }
         if self.sent == self.len {
-            let trailers = EncodedHead::trailers(&HeaderMap::new()).unwrap();
+            let trailers = EncodedHead::trailers(&Fields::new()).unwrap();
             let sent = connection.poll_send_trailers(id, &trailers, &context());
             self.trailers_sent = matches!(sent, Poll::Ready(Ok(())));
         }

@@ -1,0 +1,379 @@
+//! The fields of a message: a list over one buffer of text.
+//!
+//! [`http::HeaderMap`] hashes every name, and counts references to every value; this asks of a
+//! message only what the bridge must know of it, and passes the rest on. HTTP/2 and trailers are in
+//! the types of `http`, and are converted.
+
+mod name;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::Range;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+pub use self::name::{Name, Names};
+
+/// The fields of a head or of a trailer section, in their order. Names are in lower case; no name
+/// and no value holds what would end it early.
+#[derive(Default)]
+pub struct Fields {
+    room: Room,
+    present: Names,
+}
+
+/// One field.
+#[derive(Clone, Copy)]
+pub struct Field<'a> {
+    /// What it is to the bridge.
+    pub known: Option<Name>,
+    /// Its name, in lower case.
+    pub name: &'a [u8],
+    /// Its value, without spaces around it.
+    pub value: &'a [u8],
+}
+
+/// A field from outside whose name or value is none.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct InvalidField;
+
+/// Where a field is in the text.
+#[derive(Clone, Copy)]
+struct Entry {
+    known: Option<Name>,
+    /// Empty for a known name.
+    name: Span,
+    value: Span,
+}
+
+#[derive(Clone, Copy)]
+struct Span {
+    start: u32,
+    len: u32,
+}
+
+impl Span {
+    fn range(self) -> Range<usize> {
+        let start = self.start as usize;
+        start..start + self.len as usize
+    }
+}
+
+impl Fields {
+    /// No fields, with room for some.
+    pub fn new() -> Self {
+        Self { room: Room::take(), present: Names::default() }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.room.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.room.entries.is_empty()
+    }
+
+    /// Whether a field is there.
+    pub fn contains(&self, name: Name) -> bool {
+        self.present.contains(name)
+    }
+
+    /// Whether one of some fields is there.
+    pub fn has_any(&self, names: Names) -> bool {
+        self.present.has_any(names)
+    }
+
+    /// The value of the first field of this name.
+    pub fn get(&self, name: Name) -> Option<&[u8]> {
+        self.all(name).next()
+    }
+
+    /// The values of all fields of this name.
+    pub fn all(&self, name: Name) -> impl Iterator<Item = &[u8]> {
+        let entries = match self.contains(name) {
+            true => self.room.entries.as_slice(),
+            false => &[],
+        };
+        entries
+            .iter()
+            .filter(move |entry| entry.known == Some(name))
+            .map(|entry| self.room.text(entry.value))
+    }
+
+    /// All fields.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Field<'_>> {
+        self.room.entries.iter().map(|entry| self.room.field(entry))
+    }
+
+    /// Adds a field. Bytes that no value may hold become `?`.
+    pub fn append(&mut self, name: Name, value: &[u8]) {
+        self.append_parts(name, &[value]);
+    }
+
+    /// Adds a field whose value is these parts, one after the other. Bytes that no value may hold
+    /// become `?`.
+    pub fn append_parts(&mut self, name: Name, parts: &[&[u8]]) {
+        let entry = self.room.made(name, parts);
+        self.room.entries.push(entry);
+        self.present.add(name);
+    }
+
+    /// Makes this the only field of its name, where the first one was. Bytes that no value may hold
+    /// become `?`.
+    pub fn insert(&mut self, name: Name, value: &[u8]) {
+        if !self.contains(name) {
+            return self.append(name, value);
+        }
+        let entry = self.room.made(name, &[value]);
+        let mut first = Some(entry);
+        self.room.entries.retain_mut(|old| match old.known == Some(name) {
+            true => first.take().map(|new| *old = new).is_some(),
+            false => true,
+        });
+    }
+
+    /// Removes all fields of this name.
+    pub fn remove(&mut self, name: Name) {
+        if self.contains(name) {
+            self.room.entries.retain(|entry| entry.known != Some(name));
+            self.present.remove(name);
+        }
+    }
+
+    /// Keeps the fields that are to be kept.
+    pub fn retain(&mut self, keep: impl Fn(Field<'_>) -> bool) {
+        // Most often all are, and to look is cheaper than to move.
+        if self.iter().all(&keep) {
+            return;
+        }
+        let mut entries = std::mem::take(&mut self.room.entries);
+        entries.retain(|entry| keep(self.room.field(entry)));
+        self.present = Names::default();
+        entries.iter().filter_map(|entry| entry.known).for_each(|name| self.present.add(name));
+        self.room.entries = entries;
+    }
+
+    /// Adds a field that comes from outside.
+    pub fn push(&mut self, name: &[u8], value: &[u8]) -> Result<(), InvalidField> {
+        // RFC 9110 §5.1 and §5.5.
+        match !name.is_empty() && is_value(value) {
+            true => self.push_parsed(name, value),
+            false => Err(InvalidField),
+        }
+    }
+
+    /// Adds a field of which a parser has found that it has a name, and that its value holds nothing
+    /// that would end it.
+    pub(crate) fn push_parsed(&mut self, name: &[u8], value: &[u8]) -> Result<(), InvalidField> {
+        let text = &mut self.room.text;
+        let start = text.len();
+        let mut is_name = true;
+        text.extend(name.iter().map(|byte| {
+            let lower = LOWER[usize::from(*byte)];
+            is_name &= lower != 0;
+            lower
+        }));
+        let known = Name::of(text.get(start..).unwrap_or_default());
+        if known.is_some() {
+            text.truncate(start);
+        }
+        let middle = text.len();
+        text.extend_from_slice(value);
+        // What does not fit is over every limit that a head has.
+        let (true, Ok(end)) = (is_name, u32::try_from(text.len())) else {
+            text.truncate(start);
+            return Err(InvalidField);
+        };
+        let (start, middle) = (start as u32, middle as u32);
+        self.room.entries.push(Entry {
+            known,
+            name: Span { start, len: middle - start },
+            value: Span { start: middle, len: end - middle },
+        });
+        known.into_iter().for_each(|name| self.present.add(name));
+        Ok(())
+    }
+}
+
+impl Clone for Fields {
+    fn clone(&self) -> Self {
+        let mut clone = Self::new();
+        clone.room.text.extend_from_slice(&self.room.text);
+        clone.room.entries.extend_from_slice(&self.room.entries);
+        clone.present = self.present;
+        clone
+    }
+}
+
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |field: Field<'_>| {
+            (field.name.escape_ascii().to_string(), field.value.escape_ascii().to_string())
+        };
+        f.debug_map().entries(self.iter().map(text)).finish()
+    }
+}
+
+/// The order of fields with different names says nothing (RFC 9110 §5.3).
+impl PartialEq for Fields {
+    fn eq(&self, other: &Self) -> bool {
+        HeaderMap::from(self) == HeaderMap::from(other)
+    }
+}
+
+impl From<&HeaderMap> for Fields {
+    fn from(map: &HeaderMap) -> Self {
+        let mut fields = Self::new();
+        for (name, value) in map {
+            // Both are what their types say, and together shorter than 4 GiB.
+            let _ = fields.push_parsed(name.as_str().as_bytes(), value.as_bytes());
+        }
+        fields
+    }
+}
+
+impl From<&Fields> for HeaderMap {
+    fn from(fields: &Fields) -> Self {
+        let mut map = Self::with_capacity(fields.len());
+        for Field { name, value, .. } in fields.iter() {
+            // Both were checked when they came, and a head has fewer than a map holds.
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+            {
+                let _ = map.try_append(name, value);
+            }
+        }
+        map
+    }
+}
+
+/// Where fields are. It goes round in a pool of the thread: malloc has no quick path for so much.
+#[derive(Default)]
+struct Room {
+    text: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+/// Rooms that are kept.
+const KEPT: usize = 64;
+
+/// What a new room holds: about twice what the usual request has, and what the bridge adds.
+const TEXT: usize = 1024;
+const ENTRIES: usize = 32;
+
+/// What has grown larger than this many times a new one was for a rare message, and is let go.
+const GROWN: usize = 4;
+
+thread_local! {
+    static ROOMS: RefCell<Vec<Room>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Room {
+    fn take() -> Self {
+        let spare = ROOMS.with_borrow_mut(Vec::pop);
+        spare.unwrap_or_else(|| Self {
+            text: Vec::with_capacity(TEXT),
+            entries: Vec::with_capacity(ENTRIES),
+        })
+    }
+
+    fn is_worth_keeping(&self) -> bool {
+        (1..=GROWN * TEXT).contains(&self.text.capacity())
+            && (1..=GROWN * ENTRIES).contains(&self.entries.capacity())
+    }
+
+    fn text(&self, span: Span) -> &[u8] {
+        self.text.get(span.range()).unwrap_or_default()
+    }
+
+    fn field(&self, entry: &Entry) -> Field<'_> {
+        let name = match entry.known {
+            Some(name) => name.as_str().as_bytes(),
+            None => self.text(entry.name),
+        };
+        Field { known: entry.known, name, value: self.text(entry.value) }
+    }
+
+    /// A field that the bridge makes.
+    fn made(&mut self, name: Name, parts: &[&[u8]]) -> Entry {
+        let start = self.text.len();
+        parts.iter().for_each(|part| self.text.extend_from_slice(part));
+        let value = self.text.get_mut(start..).unwrap_or_default();
+        if !is_value(value) {
+            value.iter_mut().filter(|byte| !is_value_byte(**byte)).for_each(|byte| *byte = b'?');
+        }
+        // The heads that fields are added to are far from 4 GiB long.
+        let span =
+            |start: usize, end: usize| Span { start: start as u32, len: (end - start) as u32 };
+        Entry { known: Some(name), name: span(start, start), value: span(start, self.text.len()) }
+    }
+}
+
+impl Drop for Fields {
+    fn drop(&mut self) {
+        let mut room = std::mem::take(&mut self.room);
+        if room.is_worth_keeping() {
+            room.text.clear();
+            room.entries.clear();
+            // Past the thread's end there is no pool.
+            let _ = ROOMS.try_with(|rooms| {
+                let mut rooms = rooms.borrow_mut();
+                if rooms.len() < KEPT {
+                    rooms.push(room);
+                }
+            });
+        }
+    }
+}
+
+/// The bytes of names in lower case; 0 for what is none (RFC 9110 §5.6.2).
+static LOWER: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = match byte as u8 {
+            letter @ b'A'..=b'Z' => letter.to_ascii_lowercase(),
+            other @ (b'!'
+            | b'#'..=b'\''
+            | b'*'
+            | b'+'
+            | b'-'
+            | b'.'
+            | b'0'..=b'9'
+            | b'^'..=b'z'
+            | b'|'
+            | b'~') => other,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    table
+};
+
+/// Whether these bytes can be a value. Most can, and are looked at eight at a time.
+fn is_value(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks();
+    (words.iter().all(|word| is_plain(*word)) && rest.iter().all(|byte| is_value_byte(*byte)))
+        || bytes.iter().all(|byte| is_value_byte(*byte))
+}
+
+/// Whether no byte is a control.
+fn is_plain(word: [u8; 8]) -> bool {
+    const ONES: u64 = u64::MAX / 0xff;
+    let word = u64::from_ne_bytes(word);
+    let (delete, high) = (word ^ (ONES * 0x7f), ONES * 0x80);
+    // The top bit of a byte tells of a borrow: that it, or one below it, was the smaller.
+    let below_space = word.wrapping_sub(ONES * 0x20) & !word;
+    let is_delete = delete.wrapping_sub(ONES) & !delete;
+    (below_space | is_delete) & high == 0
+}
+
+/// RFC 9110 §5.5: no control but the tab.
+fn is_value_byte(byte: u8) -> bool {
+    (byte >= b' ' && byte != 0x7f) || byte == b'\t'
+}
+
+#[cfg(test)]
+mod tests;
