@@ -140,7 +140,11 @@ where
                     return Poll::Pending;
                 }
             };
-            let frame = frame.transpose().map_err(|error| Http1Error::Upload(error.into()))?;
+            let frame = frame.transpose().map_err(|error| {
+                // What there was before is part of the message, and shows that it broke off.
+                let _ = wire.borrow_mut().poll_flush(cx);
+                Http1Error::Upload(error.into())
+            })?;
             let wire = &mut *wire.borrow_mut();
             match frame.map(http_body::Frame::into_data) {
                 Some(Ok(data)) => self.encoding.put(wire, data)?,

@@ -81,13 +81,18 @@ impl Stream {
     /// Ends the stream early and tells both halves. What has arrived whole can still be read;
     /// otherwise returns how many unread bytes were dropped.
     pub(crate) fn fail(&mut self, error: StreamError) -> usize {
-        self.failure.get_or_insert(error);
-        self.reader.wake();
-        self.writer.wake();
+        self.break_off(error);
         match self.inbound.ended {
             true => 0,
             false => self.inbound.clear(),
         }
+    }
+
+    /// Ends the stream early and tells both halves, behind what has arrived.
+    pub(crate) fn break_off(&mut self, error: StreamError) {
+        self.failure.get_or_insert(error);
+        self.reader.wake();
+        self.writer.wake();
     }
 }
 

@@ -1,5 +1,6 @@
 //! Exchanges that end before their time: each side is told, and nothing is left behind.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 
@@ -14,6 +15,7 @@ over_each_transport!({
     a_caller_that_leaves_an_upload_leaves_it_incomplete
     a_target_that_leaves_a_download_leaves_it_incomplete
     a_target_that_leaves_before_the_answer_is_an_error
+    an_answer_that_breaks_off_at_once_is_still_one
 });
 
 const UPLOAD: &str = "POST / HTTP/1.1\r\nHost: caller\r\nContent-Length: 1073741824\r\n\r\n";
@@ -155,6 +157,26 @@ fn a_target_that_leaves_a_download_leaves_it_incomplete(transport: Transport) {
         leave.send(()).unwrap();
         assert_eq!(caller.rest(), b"", "it looks complete");
     }
+    bridge.until_idle();
+}
+
+/// Head and failure come together; the request was acted on, so that to repeat it would be wrong.
+fn an_answer_that_breaks_off_at_once_is_still_one(transport: Transport) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let origin = Origin::script(move |mut socket| {
+        if socket.head().is_some() {
+            count.fetch_add(1, Ordering::Relaxed);
+            socket.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n");
+            socket.rest();
+        }
+    });
+    let bridge = Bridge::new(transport).route("broken", &origin).start();
+    let mut caller = bridge.call("broken");
+    caller.send_get("/", "");
+    assert_eq!(caller.head().status, 200);
+    assert_eq!(caller.rest(), b"", "it looks complete");
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
     bridge.until_idle();
 }
 

@@ -34,13 +34,14 @@ impl Connection {
     pub(crate) fn release_reader(&mut self, id: u32) {
         let ours = self.side.opens(id);
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        if ours && !stream.inbound.ended {
+        let is_whole = stream.inbound.ended;
+        self.buffered -= stream.inbound.clear();
+        if ours && !is_whole {
             // Nobody waits for the answer.
             self.reset(id, ResetCode::Cancelled);
         } else {
             // The answer to a request may be sent to its end without reading the rest of it.
             stream.discards = true;
-            self.buffered -= stream.inbound.clear();
         }
         self.release(id);
     }

@@ -291,8 +291,13 @@ impl Connection {
     }
 
     fn reset_by_peer(&mut self, id: u32, code: ResetCode) {
-        if let Some(stream) = self.streams.get_mut(&id) {
-            self.buffered -= stream.fail(StreamError::Reset(code));
+        let ours = self.side.opens(id);
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        match ours {
+            // The beginning of an answer says that the request was acted on.
+            true => stream.break_off(StreamError::Reset(code)),
+            // Nobody waits for an answer to the request.
+            false => self.buffered -= stream.fail(StreamError::Reset(code)),
         }
     }
 

@@ -169,6 +169,42 @@ fn a_complete_answer_outlives_its_stream_and_its_tunnel() {
 }
 
 #[test]
+fn what_came_of_an_answer_before_a_reset_is_read() {
+    let limits = Limits::default();
+    let mut pair = Pair::connected(&limits);
+    let id = pair.open(true);
+    pair.settle();
+    pair.accept();
+    assert!(pair.receive.poll_send_head(id, &answer(), false, &context()).is_ready());
+    send_all(&mut pair.receive, id, b"half");
+    pair.receive.reset(id, ResetCode::Failed);
+    pair.settle();
+    assert!(matches!(pair.send.poll_head(id, &context()), Poll::Ready(Ok(_))));
+    assert!(
+        matches!(pair.send.poll_data(id, &context()), Poll::Ready(Some(Ok(data))) if data == "half")
+    );
+    assert!(matches!(
+        pair.send.poll_data(id, &context()),
+        Poll::Ready(Some(Err(StreamError::Reset(ResetCode::Failed))))
+    ));
+    release(&mut pair.send, id);
+    release(&mut pair.receive, id);
+    pair.assert_nothing_left(&limits);
+}
+
+#[test]
+fn a_request_that_was_given_up_is_not_begun_with() {
+    let limits = Limits::default();
+    let mut pair = Pair::connected(&limits);
+    let id = pair.open(false);
+    send_all(&mut pair.send, id, b"half");
+    pair.send.reset(id, ResetCode::Cancelled);
+    pair.settle();
+    assert_eq!(pair.receive.buffered, 0);
+    assert!(pair.receive.poll_accept(&context()).is_pending());
+}
+
+#[test]
 fn nothing_follows_end() {
     let mut pair = Pair::connected(&Limits::default());
     let id = pair.open(true);
