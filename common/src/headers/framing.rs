@@ -1,7 +1,7 @@
 //! What a request must be before it may be forwarded: where it ends and whom it is for can be read
 //! in one way only. This is the ground that request smuggling needs.
 
-use http::{Method, Version};
+use http::{Method, Uri, Version};
 
 use crate::error::ProxyError;
 use crate::fields::Name;
@@ -55,6 +55,11 @@ pub fn settle_host(head: &mut RequestHead) -> Result<(), ProxyError> {
     }
     drop(hosts);
     head.fields.insert(Name::Host, authority.as_str().as_bytes());
+    // In origin form a path is never empty (RFC 9112 §3.2.1), as that of `http://host?query` is.
+    if let Some(query) = head.uri.path_and_query().filter(|path| path.as_str().starts_with('?')) {
+        head.uri = Uri::try_from(["/", query.as_str()].concat())
+            .map_err(|_| refused("the path is too long or not a path"))?;
+    }
     Ok(())
 }
 
@@ -131,6 +136,13 @@ mod tests {
         }
         let old = head(Version::HTTP_10, "/", &[("transfer-encoding", b"chunked")]);
         assert!(check_framing(&old).is_err());
+    }
+
+    #[test]
+    fn a_path_is_never_empty() {
+        let mut head = head(Version::HTTP_11, "http://b?q", &[("host", b"b")]);
+        settle_host(&mut head).unwrap();
+        assert_eq!(head.uri.path_and_query().unwrap(), "/?q");
     }
 
     #[test]
