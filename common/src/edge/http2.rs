@@ -70,6 +70,7 @@ pub(super) async fn serve<S, F, B, Io>(
             Some(_) => CallerBody::None,
         };
         let (parts, incoming) = request.into_parts();
+        let is_head = parts.method == Method::HEAD;
         let answer = match parts.headers.len() > limits.max_fields {
             true => Err(refuse(&Http1Error::HeadTooLarge)),
             false => Ok(service(parts.into(), body(incoming))),
@@ -80,7 +81,12 @@ pub(super) async fn serve<S, F, B, Io>(
                 Ok(answer) => answer.await,
                 Err(refusal) => Answer::Response(refusal),
             };
-            finish(answer, on_upgrade, in_flight, stream_idle, &drain).map(http::Response::from)
+            let answer = finish(answer, on_upgrade, in_flight, stream_idle, &drain)?;
+            Ok::<_, Http1Error>(http::Response::from(answer.map(|body| match is_head {
+                // The bridge's own replies have one (RFC 9110 §9.3.2).
+                true => Either::Right(Empty::new()),
+                false => body,
+            })))
         }
     });
     let connection = server(limits, drain).serve_connection(TokioIo::new(io), service);

@@ -21,6 +21,7 @@ over_each_transport!({
     a_reset_cancels_the_request
     cookies_in_several_fields_become_one
     trailers_that_name_a_hop_are_dropped
+    a_reply_of_the_bridge_to_head_has_no_body
 });
 
 /// A target that speaks HTTP/2 only.
@@ -206,6 +207,21 @@ fn cookies_in_several_fields_become_one(transport: Transport) {
         let request = request.body(full("")).unwrap();
         let response = caller.0.send_request(request).await.unwrap();
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "a=1; b=2");
+    });
+}
+
+fn a_reply_of_the_bridge_to_head_has_no_body(transport: Transport) {
+    let origin = Origin::script(|mut socket| {
+        socket.head();
+    });
+    let bridge = Bridge::new(transport).route("mute", &origin).start();
+    run(async {
+        let mut caller = Http2::connect(bridge.at("mute")).await;
+        let request = Request::head("http://shop/").body(full("")).unwrap();
+        let response = caller.0.send_request(request).await.unwrap();
+        assert_eq!(response.status(), 502);
+        assert_ne!(response.headers()[header::CONTENT_LENGTH], "0");
+        assert!(response.into_body().collect().await.unwrap().to_bytes().is_empty());
     });
 }
 
