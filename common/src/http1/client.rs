@@ -78,12 +78,13 @@ impl Client {
             sending: (!body.is_end_stream()).then(|| Sending::new(Box::pin(body), encoding, false)),
             upload_error: None,
             scanned: 0,
+            has_informed: false,
         };
         let out = exchange.wire.get_mut().output();
         head::put_request(out, head);
         out.extend_from_slice(b"\r\n");
         let answer = poll_fn(|cx| exchange.poll_head(inform, cx)).await;
-        let answered = exchange.scanned > 0;
+        let answered = exchange.scanned > 0 || exchange.has_informed;
         let response = answer.map_err(|error| SendError { error, answered })?;
         exchange
             .begin_body(response, &head.method)
@@ -110,6 +111,8 @@ struct Exchange<B> {
     /// The target no longer takes the request; it may still answer.
     upload_error: Option<Http1Error>,
     scanned: usize,
+    /// An informational response has come.
+    has_informed: bool,
 }
 
 impl<B> Exchange<B>
@@ -128,6 +131,7 @@ where
             if let Some(response) = head::take_response(&mut wire.input, &mut self.scanned)? {
                 let status = response.status;
                 if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
+                    self.has_informed = true;
                     inform(&response);
                     continue;
                 }

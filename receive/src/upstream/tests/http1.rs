@@ -90,6 +90,21 @@ async fn what_may_have_been_acted_on_is_not_repeated() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn what_was_announced_is_not_repeated() {
+    let world = World::new(Scheme::Http, async |mut stream, _| {
+        head(&mut stream).await;
+        stream.write_all(OK).await.unwrap();
+        head(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 103 Early Hints\r\n\r\n").await.unwrap();
+    })
+    .await;
+    world.get().await.unwrap();
+    let lost = ProxyError::ConnectionTerminated("the connection to the target");
+    assert_eq!(world.get().await, Err(lost));
+    assert_eq!(world.accepted.get(), 1);
+}
+
+#[tokio::test(flavor = "local")]
 async fn a_connection_that_was_closed_while_free_costs_nothing() {
     let world = stale(false).await;
     world.get().await.unwrap();
