@@ -34,6 +34,16 @@ pub fn strip_hop_by_hop(fields: &mut Fields) -> Option<UpgradeProtocol> {
     upgrade
 }
 
+/// Whether a 101 switches to what the request offers (RFC 9110 §7.8): to at least one protocol, and to
+/// no other.
+pub fn is_offered(request: &Fields, answer: &Fields) -> bool {
+    let is_offered = |protocol: &[u8]| {
+        elements(request, Name::Upgrade).any(|offered| offered.eq_ignore_ascii_case(protocol))
+    };
+    let mut protocols = elements(answer, Name::Upgrade).peekable();
+    protocols.peek().is_some() && protocols.all(is_offered)
+}
+
 /// The protocols of an `Upgrade` that may be forwarded, such as `websocket`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UpgradeProtocol(Vec<u8>);
@@ -109,6 +119,23 @@ mod tests {
         assert_eq!(offered("upgrade", " ,H2c"), None);
         assert_eq!(offered("keep-alive", "websocket"), None);
         assert_eq!(offered("upgraded", "websocket"), None);
+    }
+
+    #[test]
+    fn a_switch_is_to_what_was_offered() {
+        let upgrade = |protocols: &str| {
+            let mut fields = Fields::new();
+            fields.append(Name::Upgrade, protocols.as_bytes());
+            fields
+        };
+        let request = upgrade("websocket, x/2");
+        assert!(is_offered(&request, &upgrade("WebSocket")));
+        assert!(is_offered(&request, &upgrade("x/2, websocket")));
+        for other in ["h2c", "x", "websocket, h2c"] {
+            assert!(!is_offered(&request, &upgrade(other)), "{other}");
+        }
+        assert!(!is_offered(&request, &Fields::new()) && !is_offered(&request, &upgrade(",")));
+        assert!(!is_offered(&Fields::new(), &upgrade("websocket")));
     }
 
     #[test]

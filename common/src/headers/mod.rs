@@ -18,11 +18,12 @@ pub use self::forwarded::{
 };
 pub use self::framing::{check_framing, settle_host};
 use self::hop_by_hop::HOP_BY_HOP;
-pub use self::hop_by_hop::{UpgradeProtocol, strip_hop_by_hop};
+pub use self::hop_by_hop::{UpgradeProtocol, is_offered, strip_hop_by_hop};
 pub use self::request_id::RequestIds;
 pub use self::routing::{remove_condition, stamp, take_condition};
 use crate::error::ProxyError;
 use crate::fields::{Fields, Name, Names};
+use crate::http1::content_length;
 use crate::message::RequestHead;
 
 /// Makes a request from outside fit to be forwarded, all but its routing header.
@@ -48,8 +49,9 @@ pub fn prepare_request(
 ///
 /// Returns the protocol that a 101 switches to, for [`UpgradeProtocol::restore`].
 pub fn prepare_response(fields: &mut Fields, version: Version) -> Option<UpgradeProtocol> {
-    // Where both are, Transfer-Encoding counts and the other is dropped (RFC 9112 §6.3).
-    if fields.contains(Name::TransferEncoding) {
+    // Where both are, Transfer-Encoding counts and the other is dropped (RFC 9112 §6.3). One that can
+    // be read in two ways is left only where there is no body.
+    if fields.contains(Name::TransferEncoding) || content_length(fields).is_err() {
         fields.remove(Name::ContentLength);
     }
     let upgrade = strip_hop_by_hop(fields);

@@ -72,7 +72,7 @@ fn is_chunked(fields: &Fields) -> Result<bool, Http1Error> {
 }
 
 /// Digits only, once: `+5`, `5, 5` and what overflows are read differently by different servers.
-fn content_length(fields: &Fields) -> Result<Option<u64>, Http1Error> {
+pub(crate) fn content_length(fields: &Fields) -> Result<Option<u64>, Http1Error> {
     let mut lengths = fields.all(Name::ContentLength);
     match (lengths.next(), lengths.next()) {
         (None, _) => Ok(None),

@@ -26,7 +26,7 @@ mod wire;
 pub use self::body::{Informer, RequestBody};
 pub use self::client::{Client, Reply, ResponseBody, SendError};
 pub use self::error::Http1Error;
-pub(crate) use self::framing::Framing;
+pub(crate) use self::framing::{Framing, content_length};
 pub use self::server::{Answer, End, serve};
 pub use self::stream::Stream;
 pub use self::switched::Switched;

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use tunnel_common::config::{Route, Scheme};
 use tunnel_common::error::ProxyError;
 use tunnel_common::fields::Name;
+use tunnel_common::headers::is_offered;
 use tunnel_common::http1::{Answer, Client, MAX_FIELDS, Reply, SendError, Switched};
 use tunnel_common::message::{RequestHead, Response};
 
@@ -136,11 +137,11 @@ impl Call<'_> {
             Ok(Reply::Response(response)) => Ok(Answer::Response(
                 response.map(|body| UpstreamBody::http1(body, Rc::clone(&self.pool))),
             )),
-            Ok(Reply::Switched(answer, connection)) if head.fields.contains(Name::Upgrade) => {
+            Ok(Reply::Switched(answer, connection)) if is_offered(&head.fields, &answer.fields) => {
                 Ok(Answer::Switched(answer, connection))
             }
             Ok(Reply::Switched(..)) => Err(Failed::Final(ProxyError::HttpProtocol(
-                "it switched protocols without being asked".to_owned(),
+                "it switched to a protocol that was not offered".to_owned(),
             ))),
             Err(SendError { answered, error }) => match failure::of_http1(&error) {
                 (_, true) if repeatable && !answered => Err(Failed::Retry(RequestBody::empty())),
