@@ -7,6 +7,8 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -131,9 +133,17 @@ pub fn print(result: &dyn fmt::Display) -> anyhow::Result<()> {
     write!(out, "{result}").and_then(|()| out.flush()).context("cannot write to standard output")
 }
 
-/// Writes a line to standard error; where that is closed, nobody reads it.
+/// Writes a line to standard error, for a second at most: whoever reads it may be stuck, and the log's
+/// thread with it. Where it is closed, nobody reads it.
 pub fn remark(text: &dyn fmt::Display) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let line = format!("{text}\n");
+    let (written, end) = mpsc::sync_channel::<()>(0);
+    thread::spawn(move || {
+        let _ = io::stderr().write_all(line.as_bytes());
+        drop(written);
+    });
+    let _ = end.recv_timeout(PATIENCE);
 }
 
 /// Runs `serve` on the data thread, a runtime of its own. The token that it is given is cancelled

@@ -21,6 +21,7 @@ pub mod keys;
 pub mod kubernetes;
 pub mod message;
 pub mod metrics;
+pub mod open_files;
 pub mod process;
 pub mod ready;
 pub mod retry;

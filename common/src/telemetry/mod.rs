@@ -1,30 +1,26 @@
 //! Logs: written to stderr by a thread of their own, so that a blocked stderr blocks nothing else.
 
+mod lines;
+
 use std::fmt;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
-use tracing_appender::non_blocking::{
-    ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard as Worker,
-};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::layer;
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::util::SubscriberInitExt;
 
+use self::lines::Lines;
 use crate::metrics::Metrics;
-
-/// How many lines may wait for stderr, about 256 KiB of usual ones; further ones are lost and
-/// counted.
-const QUEUE_LINES: usize = 1024;
 
 /// The flags about logs that both binaries take.
 #[derive(clap::Args, Clone, Debug)]
 pub struct LogArgs {
     /// What to log: a level (off, error, warn, info, debug, trace), and levels of single modules,
-    /// as in info,tunnel_send=debug
+    /// as in info,tunnel_common=debug
     #[arg(
         long,
         value_name = "FILTER",
@@ -51,62 +47,58 @@ pub enum LogFormat {
 ///
 /// Drop it last: that writes what still waits, for at most about a second.
 #[derive(Debug)]
-pub struct Telemetry {
-    lost: ErrorCounter,
-    _worker: Worker,
-}
+pub struct Telemetry(Lines);
 
 impl Telemetry {
     /// Sends the log of the whole process to stderr. Fails when the process already has a log.
-    pub fn start(args: LogArgs) -> Result<Self, TryInitError> {
-        let (writer, worker) = writer(io::stderr());
-        let lost = writer.error_counter();
+    pub fn start(args: LogArgs) -> anyhow::Result<Self> {
+        let lines = Lines::start(io::stderr())?;
+        let writer = lines.clone();
+        let writer = move || writer.clone();
         let log = tracing_subscriber::registry().with(args.log);
         match args.log_format {
             LogFormat::Json => {
-                let lines = layer().json().flatten_event(true).with_current_span(false);
-                log.with(lines.with_writer(writer)).try_init()
+                let json = layer().json().flatten_event(true).with_current_span(false);
+                log.with(json.with_writer(writer)).try_init()
             }
             LogFormat::Text => {
                 let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
                 log.with(layer().with_ansi(colour).with_writer(writer)).try_init()
             }
         }?;
-        Ok(Self { lost, _worker: worker })
+        Ok(Self(lines))
     }
 
-    /// How many lines were lost because stderr did not take them in time.
+    /// How many lines were lost because stderr did not take them, or not in time.
     pub fn lost_lines(&self) -> usize {
-        self.lost.dropped_lines()
+        self.0.lost()
     }
 
     /// Shows [`lost_lines`](Self::lost_lines) as `isthmus_log_lines_lost_total`.
     pub fn register(&self, metrics: &Metrics) {
-        metrics.collect(LostLines(self.lost.clone()));
+        metrics.collect(LostLines(self.0.clone()));
+    }
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        self.0.finish();
     }
 }
 
 #[derive(Debug)]
-struct LostLines(ErrorCounter);
+struct LostLines(Lines);
 
 impl Collector for LostLines {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        let lost = ConstCounter::new(self.0.dropped_lines() as u64);
+        let lost = ConstCounter::new(self.0.lost() as u64);
         lost.encode(encoder.encode_descriptor(
             "log_lines_lost",
-            "Log lines that stderr did not take in time",
+            "Log lines that stderr did not take, or not in time",
             None,
             lost.metric_type(),
         )?)
     }
-}
-
-fn writer(out: impl Write + Send + 'static) -> (NonBlocking, Worker) {
-    NonBlockingBuilder::default()
-        .lossy(true)
-        .buffered_lines_limit(QUEUE_LINES)
-        .thread_name("log")
-        .finish(out)
 }
 
 /// Stricter than tracing's own parser, which takes a misspelt level for the name of a module and
@@ -133,8 +125,6 @@ fn parse_level(text: &str) -> Result<LevelFilter, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
-
     use clap::Parser;
     use tracing::Level;
 
@@ -166,33 +156,5 @@ mod tests {
             let error = Args::try_parse_from(["test", "--log", filter]).unwrap_err().to_string();
             assert!(error.contains("--log") && error.contains("level"), "{filter:?}: {error}");
         }
-    }
-
-    #[test]
-    fn a_blocked_output_loses_lines_and_blocks_nobody() {
-        struct Blocked(mpsc::Receiver<()>);
-        impl Write for Blocked {
-            fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-                let _ = self.0.recv();
-                Ok(line.len())
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-
-        let (release, held) = mpsc::sync_channel(0);
-        let (mut writer, worker) = writer(Blocked(held));
-        for _ in 0..QUEUE_LINES + 10 {
-            writer.write_all(b"line\n").unwrap();
-        }
-        // One line is with the thread that writes, if it was quick enough to take it.
-        let telemetry = Telemetry { lost: writer.error_counter(), _worker: worker };
-        assert!([9, 10].contains(&telemetry.lost_lines()), "{}", telemetry.lost_lines());
-        let metrics = Metrics::new("0");
-        telemetry.register(&metrics);
-        let line = format!("isthmus_log_lines_lost_total {}\n", telemetry.lost_lines());
-        assert!(metrics.render().contains(&line), "{}", metrics.render());
-        drop(release);
     }
 }
