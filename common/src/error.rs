@@ -19,8 +19,8 @@ pub enum ProxyError {
     #[error("{0}")]
     Configuration(Cow<'static, str>),
     /// The bridge is at a limit of its own and sheds this request.
-    #[error("too many requests in flight")]
-    ConnectionLimitReached,
+    #[error("the bridge has too many {0}")]
+    ConnectionLimitReached(&'static str),
     /// The target refused the connection, or it broke before one existed.
     #[error("the target {target} refused the connection: {reason}")]
     ConnectionRefused {
@@ -49,8 +49,10 @@ pub enum ProxyError {
         place: Cow<'static, str>,
     },
     /// There is no live tunnel that could carry the request.
-    #[error("no tunnel is up; waited {}", humantime::format_duration(*.waited))]
+    #[error("no tunnel {}is up; waited {}", from(.cluster.as_deref()), humantime::format_duration(*.waited))]
     DestinationUnavailable {
+        /// The cluster that it must come from, if the mapping says so.
+        cluster: Option<String>,
         /// How long the request was held.
         waited: Duration,
     },
@@ -109,12 +111,16 @@ pub enum ProxyError {
     },
 }
 
+fn from(cluster: Option<&str>) -> String {
+    cluster.map_or_else(String::new, |cluster| format!("from cluster {cluster} "))
+}
+
 impl ProxyError {
     /// The status of the reply.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Configuration(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::ConnectionLimitReached | Self::DestinationUnavailable { .. } => {
+            Self::ConnectionLimitReached(_) | Self::DestinationUnavailable { .. } => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::ConnectionTimeout { .. } | Self::HttpResponseTimeout { .. } => {
@@ -138,7 +144,7 @@ impl ProxyError {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Configuration(_) => "proxy_configuration_error",
-            Self::ConnectionLimitReached => "connection_limit_reached",
+            Self::ConnectionLimitReached(_) => "connection_limit_reached",
             Self::ConnectionRefused { .. } => "connection_refused",
             Self::ConnectionTerminated(_) => "connection_terminated",
             Self::ConnectionTimeout { .. } => "connection_timeout",
@@ -240,7 +246,8 @@ mod tests {
 
     #[test]
     fn asks_to_come_back_while_there_is_no_tunnel() {
-        let error = ProxyError::DestinationUnavailable { waited: Duration::from_secs(5) };
+        let error =
+            ProxyError::DestinationUnavailable { cluster: None, waited: Duration::from_secs(5) };
         let reply = error.reply("tunnel-send", false);
         assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(reply.fields.get(Name::RetryAfter), Some(&b"1"[..]));

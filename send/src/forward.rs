@@ -100,7 +100,7 @@ impl Forward {
         body: CallerBody,
     ) -> Result<Outgoing<CallerBody>, ProxyError> {
         if self.in_flight.get() > self.max_requests {
-            return Err(ProxyError::ConnectionLimitReached);
+            return Err(ProxyError::ConnectionLimitReached("requests in flight"));
         }
         let route = Arc::clone(&mapping.route.borrow());
         let downstream = Downstream {

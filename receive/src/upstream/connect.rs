@@ -1,21 +1,24 @@
 //! New connections: name, address, TCP, TLS, and the task that then drives HTTP on it.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tunnel_common::config::{Route, Scheme, Target};
 use tunnel_common::drain::Drain;
 use tunnel_common::error::ProxyError;
 use tunnel_common::http1::{Client, Stream};
+use tunnel_common::open_files::is_exhausted;
 
 use super::body::RequestBody;
+use super::lookup::Lookups;
 use super::{after, failure, tls};
 
 /// The largest head of a response in HTTP/2; a larger one is an error.
@@ -34,9 +37,9 @@ const FORGIVEN_RESETS: usize = 4096;
 const MAX_ERRORS: usize = 16 * 1024;
 
 /// Opens connections to targets.
-#[derive(Debug)]
 pub(super) struct Dialler {
     drain: Drain,
+    lookups: Rc<Lookups>,
     trust: tls::Trust,
 }
 
@@ -48,7 +51,7 @@ pub(super) enum Connected {
 
 impl Dialler {
     pub(super) fn new(drain: Drain) -> Self {
-        Self { drain, trust: tls::Trust::default() }
+        Self { lookups: Lookups::new(drain.clone()), drain, trust: tls::Trust::default() }
     }
 
     /// Opens a connection within the route's `connectTimeout`, counted from `start`. With
@@ -61,7 +64,7 @@ impl Dialler {
     ) -> Result<Connected, ProxyError> {
         let target = &route.target;
         let deadline = after(start, route.connect_timeout);
-        let tcp = connect(route, deadline).await?;
+        let tcp = self.connect(route, deadline).await?;
         match target.scheme {
             Scheme::H2c => self.http2(tcp).await,
             Scheme::Http => Ok(Connected::Http1(Client::new(Stream::Plain(tcp)))),
@@ -84,6 +87,46 @@ impl Dialler {
         }
     }
 
+    /// Resolves the name and tries its addresses in turn. Each has an equal share of the time that is
+    /// left, so one dead address does not use up all of it.
+    async fn connect(&self, route: &Route, deadline: Instant) -> Result<TcpStream, ProxyError> {
+        let addresses = self.resolve(route, deadline).await?;
+        let mut failure = None;
+        for (index, address) in addresses.iter().enumerate() {
+            let now = Instant::now();
+            let left = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
+            let share = now + deadline.saturating_duration_since(now) / left;
+            match timeout_at(share, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => {
+                    configure(&stream);
+                    return Ok(stream);
+                }
+                Ok(Err(error)) if is_exhausted(&error) => {
+                    return Err(ProxyError::ConnectionLimitReached("open files"));
+                }
+                Ok(Err(error)) => failure = Some(error.to_string()),
+                Err(_) => failure = None,
+            }
+        }
+        Err(failure.map_or_else(
+            || timed_out(route),
+            |reason| ProxyError::ConnectionRefused { target: place(&route.target), reason },
+        ))
+    }
+
+    async fn resolve(
+        &self,
+        route: &Route,
+        deadline: Instant,
+    ) -> Result<Vec<SocketAddr>, ProxyError> {
+        let (host, port) = (route.target.host(), route.target.port());
+        let found = timeout_at(deadline, self.lookups.find(host))
+            .await
+            .unwrap_or_else(|_| Err("the resolver did not answer in time".to_owned()))
+            .map_err(|reason| ProxyError::Dns { name: host.to_owned(), reason })?;
+        Ok(found.into_iter().map(|address| SocketAddr::new(address, port)).collect())
+    }
+
     async fn http2<I>(&self, io: I) -> Result<Connected, ProxyError>
     where
         I: AsyncRead + AsyncWrite + Unpin + 'static,
@@ -104,45 +147,6 @@ impl Dialler {
             let _ = connection.await;
         });
         Ok(Connected::Http2(sender))
-    }
-}
-
-/// Resolves the name and tries its addresses in turn. Each has an equal share of the time that is
-/// left, so one dead address does not use up all of it.
-async fn connect(route: &Route, deadline: Instant) -> Result<TcpStream, ProxyError> {
-    let addresses = resolve(route, deadline).await?;
-    let mut failure = None;
-    for (index, address) in addresses.iter().enumerate() {
-        let now = Instant::now();
-        let left = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
-        let share = now + deadline.saturating_duration_since(now) / left;
-        match timeout_at(share, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => {
-                configure(&stream);
-                return Ok(stream);
-            }
-            Ok(Err(error)) => failure = Some(error.to_string()),
-            Err(_) => failure = None,
-        }
-    }
-    Err(failure.map_or_else(
-        || timed_out(route),
-        |reason| ProxyError::ConnectionRefused { target: place(&route.target), reason },
-    ))
-}
-
-/// Asks the resolver for each new connection: a Service may have moved.
-async fn resolve(route: &Route, deadline: Instant) -> Result<Vec<SocketAddr>, ProxyError> {
-    let target = &route.target;
-    let failed = |reason: String| ProxyError::Dns { name: target.host().to_owned(), reason };
-    let found = timeout_at(deadline, lookup_host((target.host(), target.port())))
-        .await
-        .map_err(|_| failed("the resolver did not answer in time".to_owned()))?
-        .map_err(|error| failed(error.to_string()))?;
-    let addresses: Vec<_> = found.collect();
-    match addresses.is_empty() {
-        true => Err(failed("the name has no address".to_owned())),
-        false => Ok(addresses),
     }
 }
 

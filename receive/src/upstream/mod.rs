@@ -9,6 +9,7 @@ mod body;
 mod call;
 mod connect;
 mod failure;
+mod lookup;
 mod pool;
 mod rewrite;
 #[cfg(test)]

@@ -207,7 +207,7 @@ impl Sessions {
                 Err(error) if !request.may_repeat(&error) => return Err(request.failure(&error)),
                 Err(error) if error.is_not_begun() && is_sibling(session.peer()) => {
                     if Instant::now() >= deadline() {
-                        return Err(self.unavailable());
+                        return Err(self.unavailable(&request.route));
                     }
                     refusals.add(session, changes);
                 }
@@ -231,13 +231,14 @@ impl Sessions {
                 return Ok(session);
             }
             if tokio::time::timeout_at(deadline, changed).await.is_err() {
-                return Err(self.unavailable());
+                return Err(self.unavailable(route));
             }
         }
     }
 
-    fn unavailable(&self) -> ProxyError {
-        ProxyError::DestinationUnavailable { waited: self.connect_wait }
+    fn unavailable(&self, route: &Route) -> ProxyError {
+        let cluster = route.cluster.clone();
+        ProxyError::DestinationUnavailable { cluster, waited: self.connect_wait }
     }
 
     /// The session that suits the route best, but for what has refused it since the last change.

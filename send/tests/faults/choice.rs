@@ -23,7 +23,7 @@ fn a_mapping_chooses_its_cluster() {
     // Another cluster's tunnel is no way there.
     c.terminate();
     send.until_metric("isthmus_sessions", 1.0);
-    assert!(clusters.get(8051).contains("no tunnel is up"));
+    assert!(clusters.get(8051).contains("no tunnel from cluster c is up"));
     assert_eq!(b.metric("isthmus_requests_total"), 5.0);
 }
 
