@@ -67,15 +67,19 @@ impl Admin {
         };
         let pages = Pages { ready, metrics };
         let mut connections = VecDeque::with_capacity(MAX_CONNECTIONS);
+        let mut fails = false;
         loop {
             let stream = match listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    tracing::warn!(%error, "the admin listener cannot accept");
+                    if !std::mem::replace(&mut fails, true) {
+                        tracing::warn!(%error, "the admin listener cannot accept; trying on");
+                    }
                     sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
+            fails = false;
             connections.retain(|open: &AbortOnDropHandle<()>| !open.is_finished());
             if connections.len() >= MAX_CONNECTIONS {
                 connections.pop_front();

@@ -16,6 +16,7 @@ use crate::control::Control;
 use crate::kubernetes::config_map::Opened;
 use crate::kubernetes::{Cluster, Events};
 use crate::metrics::Metrics;
+use crate::open_files;
 use crate::ready::{Gate, Ready};
 
 /// How long the control thread may take to end.
@@ -66,6 +67,7 @@ impl Process {
     /// Loads the config, opens the admin address, and starts the control thread on both.
     /// `component` is the binary's name, which events are recorded in.
     pub async fn start(args: &BaseArgs, component: &'static str) -> anyhow::Result<Self> {
+        open_files::raise_limit();
         let (ready, metrics) = (Ready::new(), Metrics::new(env!("CARGO_PKG_VERSION")));
         let start = ready.gate("start");
         let control = Control::start().context("cannot start the control thread")?;

@@ -15,6 +15,7 @@ use tunnel_common::config::{Config, Downstream, Route};
 use tunnel_common::drain::Drain;
 use tunnel_common::edge::{self, CallerTls, Limits};
 use tunnel_common::keys::KeysError;
+use tunnel_common::open_files::{Reserve, is_exhausted};
 
 use crate::callers::Callers;
 use crate::forward::{Forward, Mapping};
@@ -61,6 +62,11 @@ pub enum ListenError {
     },
 }
 
+/// An error of the operating system, once more.
+fn copy(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+}
+
 fn with_source(error: &KeysError) -> String {
     match error.source() {
         Some(source) => format!("{error}: {source}"),
@@ -72,6 +78,7 @@ fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => "; end what holds the port, or change the mapping",
         io::ErrorKind::PermissionDenied => "; choose a port from 1024 on, or grant the right",
+        _ if is_exhausted(error) => "; raise the limit of open files, or map fewer",
         _ => "",
     }
 }
@@ -92,7 +99,8 @@ impl Listeners {
     }
 
     /// Opens, changes and closes listeners until they are what `config` says. What fails for one
-    /// mapping does not keep the others from it; it is tried again at the next call.
+    /// mapping does not keep the others from it; it is tried again at the next call. Some files are
+    /// left to others: a mapping that would take the last ones is not opened.
     pub fn apply(&mut self, config: &Config) -> Result<(), Vec<ListenError>> {
         self.open.retain(|port, listener| {
             let kept = config.route(&Condition::from(*port)).is_some();
@@ -102,11 +110,13 @@ impl Listeners {
             }
             kept
         });
+        let reserve = Reserve::new();
         let routes = config.routes();
         let failures: Vec<_> = routes
-            .filter_map(|route| match self.open.get(&route.port) {
-                Some(listener) => listener.update(route).err(),
-                None => self.open(route).err(),
+            .filter_map(|route| match (self.open.get(&route.port), &reserve) {
+                (Some(listener), _) => listener.update(route).err(),
+                (None, Ok(_)) => self.open(route).err(),
+                (None, Err(error)) => Some(self.not_open(route, copy(error))),
             })
             .collect();
         if failures.is_empty() { Ok(()) } else { Err(failures) }
@@ -120,12 +130,17 @@ impl Listeners {
         }
     }
 
+    fn not_open(&self, route: &Route, reason: io::Error) -> ListenError {
+        let address = SocketAddr::new(self.bind, route.port);
+        ListenError::Port { address, mapping: route.name.clone(), reason }
+    }
+
     fn open(&mut self, route: &Arc<Route>) -> Result<(), ListenError> {
         let tls = caller_tls(route)?;
         let address = SocketAddr::new(self.bind, route.port);
         let max_connections = self.limits.max_connections;
         let listener = edge::Listener::bind(address, max_connections)
-            .map_err(|reason| ListenError::Port { address, mapping: route.name.clone(), reason })?;
+            .map_err(|reason| self.not_open(route, reason))?;
         let drain = self.drain.child();
         let mapping = Rc::new(Mapping {
             route: RefCell::new(Arc::clone(route)),
@@ -142,9 +157,20 @@ impl Listeners {
         );
         drain.spawn(Rc::new(callers).serve(listener));
         let (ending, grace) = (drain.clone(), self.grace);
+        let (port, cut, all) = (route.port, self.metrics.cut.clone(), self.drain.clone());
         self.drain.spawn(async move {
             ending.asked().await;
+            let cut_before = cut.get();
             ending.finish(grace).await;
+            let cut = cut.get() - cut_before;
+            // At the end of the process, all are told of together.
+            if cut > 0 && !all.is_asked() {
+                tracing::warn!(
+                    port,
+                    connections = cut,
+                    "not all callers were served to the end in time"
+                );
+            }
         });
         self.open.insert(route.port, OpenMapping { mapping, drain });
         Ok(())

@@ -28,6 +28,7 @@ mod ends;
 mod entrance;
 mod healing;
 mod mistakes;
+mod open_files;
 #[allow(dead_code, reason = "each of the test binaries uses a part")]
 mod process;
 mod signals;
