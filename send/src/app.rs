@@ -98,6 +98,10 @@ impl App {
 
     /// The same, but tunnels come only through [`Self::accept_from`].
     pub async fn without_tunnels(args: &ServeArgs) -> anyhow::Result<Self> {
+        anyhow::ensure!(
+            args.drain_delay < args.base.drain_timeout,
+            "--drain-delay must be shorter than --drain-timeout, which it is a part of"
+        );
         let services = services(args)?;
         let process = Process::start(&args.base, env!("CARGO_PKG_NAME")).await?;
         let (callers, peers, metrics) = (Drain::new(), Drain::new(), Metrics::default());
@@ -129,7 +133,7 @@ impl App {
         let config = Arc::clone(&process.config.borrow());
         listeners.apply(&config).map_err(|errors| anyhow!(join(&errors)))?;
         sessions.announce(&config);
-        let (tunnels, delay) = (Vec::new(), args.drain_delay.min(grace));
+        let (tunnels, delay) = (Vec::new(), args.drain_delay);
         Ok(Self {
             process,
             sessions,
