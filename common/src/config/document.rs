@@ -48,7 +48,7 @@ pub(super) struct Mapping<'a> {
     /// The other spelling of `remoteIP`; a mapping has one of them.
     #[serde(borrow, rename = "remoteIp")]
     pub(super) remote_ip_too: Option<Spanned<'a, Target>>,
-    /// A name for logs, metrics and the Kubernetes Service, unique among the mappings; by default
+    /// A name for logs and the Kubernetes Service, unique among the mappings; by default
     /// the port's number.
     #[serde(borrow)]
     pub(super) name: Option<Spanned<'a, Name>>,
