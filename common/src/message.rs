@@ -22,6 +22,16 @@ impl RequestHead {
     pub fn get(uri: Uri) -> Self {
         Self { method: Method::GET, uri, version: Version::HTTP_11, fields: Fields::new() }
     }
+
+    /// The request as libraries have it.
+    pub fn to_http<B>(&self, body: B) -> http::Request<B> {
+        let mut request = http::Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.version_mut() = self.version;
+        *request.headers_mut() = (&self.fields).into();
+        request
+    }
 }
 
 /// A response.
@@ -54,18 +64,6 @@ impl From<request::Parts> for RequestHead {
     fn from(parts: request::Parts) -> Self {
         let fields = Fields::from(&parts.headers);
         Self { method: parts.method, uri: parts.uri, version: parts.version, fields }
-    }
-}
-
-impl RequestHead {
-    /// The request as libraries have it.
-    pub fn to_http<B>(&self, body: B) -> http::Request<B> {
-        let mut request = http::Request::new(body);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        *request.version_mut() = self.version;
-        *request.headers_mut() = (&self.fields).into();
-        request
     }
 }
 

@@ -4,15 +4,17 @@
 //! message only what the bridge must know of it, and passes the rest on. HTTP/2 and trailers are in
 //! the types of `http`, and are converted.
 
+mod bytes;
 mod name;
+mod room;
 
-use std::cell::RefCell;
 use std::fmt;
-use std::ops::Range;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use self::bytes::{LOWER, is_value};
 pub use self::name::{Name, Names};
+use self::room::{Entry, Room, Span};
 
 /// The fields of a head or of a trailer section, in their order. Names are in lower case; no name
 /// and no value holds what would end it early.
@@ -29,35 +31,14 @@ pub struct Field<'a> {
     pub known: Option<Name>,
     /// Its name, in lower case.
     pub name: &'a [u8],
-    /// Its value, without spaces around it.
+    /// Its value.
     pub value: &'a [u8],
 }
 
-/// A field from outside whose name or value is none.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// A name or a value holds what none may hold.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("not a field: its name or value holds what none may hold")]
 pub struct InvalidField;
-
-/// Where a field is in the text.
-#[derive(Clone, Copy)]
-struct Entry {
-    known: Option<Name>,
-    /// Empty for a known name.
-    name: Span,
-    value: Span,
-}
-
-#[derive(Clone, Copy)]
-struct Span {
-    start: u32,
-    len: u32,
-}
-
-impl Span {
-    fn range(self) -> Range<usize> {
-        let start = self.start as usize;
-        start..start + self.len as usize
-    }
-}
 
 impl Fields {
     /// No fields, with room for some.
@@ -197,6 +178,12 @@ impl Fields {
     }
 }
 
+impl Drop for Fields {
+    fn drop(&mut self) {
+        std::mem::take(&mut self.room).recycle();
+    }
+}
+
 impl Clone for Fields {
     fn clone(&self) -> Self {
         let mut clone = Self::new();
@@ -236,7 +223,7 @@ impl From<&HeaderMap> for Fields {
 
 impl From<&Fields> for HeaderMap {
     fn from(fields: &Fields) -> Self {
-        let mut map = Self::with_capacity(fields.len());
+        let mut map = Self::try_with_capacity(fields.len()).unwrap_or_default();
         for Field { name, value, .. } in fields.iter() {
             // Both were checked when they came, and a head has fewer than a map holds.
             if let (Ok(name), Ok(value)) =
@@ -247,132 +234,6 @@ impl From<&Fields> for HeaderMap {
         }
         map
     }
-}
-
-/// Where fields are. It goes round in a pool of the thread: malloc has no quick path for so much.
-#[derive(Default)]
-struct Room {
-    text: Vec<u8>,
-    entries: Vec<Entry>,
-}
-
-/// Rooms that are kept.
-const KEPT: usize = 64;
-
-/// What a new room holds: about twice what the usual request has, and what the bridge adds.
-const TEXT: usize = 1024;
-const ENTRIES: usize = 32;
-
-/// What has grown larger than this many times a new one was for a rare message, and is let go.
-const GROWN: usize = 4;
-
-thread_local! {
-    static ROOMS: RefCell<Vec<Room>> = const { RefCell::new(Vec::new()) };
-}
-
-impl Room {
-    fn take() -> Self {
-        let spare = ROOMS.with_borrow_mut(Vec::pop);
-        spare.unwrap_or_else(|| Self {
-            text: Vec::with_capacity(TEXT),
-            entries: Vec::with_capacity(ENTRIES),
-        })
-    }
-
-    fn is_worth_keeping(&self) -> bool {
-        (1..=GROWN * TEXT).contains(&self.text.capacity())
-            && (1..=GROWN * ENTRIES).contains(&self.entries.capacity())
-    }
-
-    fn text(&self, span: Span) -> &[u8] {
-        self.text.get(span.range()).unwrap_or_default()
-    }
-
-    fn field(&self, entry: &Entry) -> Field<'_> {
-        let name = match entry.known {
-            Some(name) => name.as_str().as_bytes(),
-            None => self.text(entry.name),
-        };
-        Field { known: entry.known, name, value: self.text(entry.value) }
-    }
-
-    /// A field that the bridge makes.
-    fn made(&mut self, name: Name, parts: &[&[u8]]) -> Entry {
-        let start = self.text.len();
-        parts.iter().for_each(|part| self.text.extend_from_slice(part));
-        let value = self.text.get_mut(start..).unwrap_or_default();
-        if !is_value(value) {
-            value.iter_mut().filter(|byte| !is_value_byte(**byte)).for_each(|byte| *byte = b'?');
-        }
-        // The heads that fields are added to are far from 4 GiB long.
-        let span =
-            |start: usize, end: usize| Span { start: start as u32, len: (end - start) as u32 };
-        Entry { known: Some(name), name: span(start, start), value: span(start, self.text.len()) }
-    }
-}
-
-impl Drop for Fields {
-    fn drop(&mut self) {
-        let mut room = std::mem::take(&mut self.room);
-        if room.is_worth_keeping() {
-            room.text.clear();
-            room.entries.clear();
-            // Past the thread's end there is no pool.
-            let _ = ROOMS.try_with(|rooms| {
-                let mut rooms = rooms.borrow_mut();
-                if rooms.len() < KEPT {
-                    rooms.push(room);
-                }
-            });
-        }
-    }
-}
-
-/// The bytes of names in lower case; 0 for what is none (RFC 9110 §5.6.2).
-static LOWER: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < table.len() {
-        table[byte] = match byte as u8 {
-            letter @ b'A'..=b'Z' => letter.to_ascii_lowercase(),
-            other @ (b'!'
-            | b'#'..=b'\''
-            | b'*'
-            | b'+'
-            | b'-'
-            | b'.'
-            | b'0'..=b'9'
-            | b'^'..=b'z'
-            | b'|'
-            | b'~') => other,
-            _ => 0,
-        };
-        byte += 1;
-    }
-    table
-};
-
-/// Whether these bytes can be a value. Most can, and are looked at eight at a time.
-fn is_value(bytes: &[u8]) -> bool {
-    let (words, rest) = bytes.as_chunks();
-    (words.iter().all(|word| is_plain(*word)) && rest.iter().all(|byte| is_value_byte(*byte)))
-        || bytes.iter().all(|byte| is_value_byte(*byte))
-}
-
-/// Whether no byte is a control.
-fn is_plain(word: [u8; 8]) -> bool {
-    const ONES: u64 = u64::MAX / 0xff;
-    let word = u64::from_ne_bytes(word);
-    let (delete, high) = (word ^ (ONES * 0x7f), ONES * 0x80);
-    // The top bit of a byte tells of a borrow: that it, or one below it, was the smaller.
-    let below_space = word.wrapping_sub(ONES * 0x20) & !word;
-    let is_delete = delete.wrapping_sub(ONES) & !delete;
-    (below_space | is_delete) & high == 0
-}
-
-/// RFC 9110 §5.5: no control but the tab.
-fn is_value_byte(byte: u8) -> bool {
-    (byte >= b' ' && byte != 0x7f) || byte == b'\t'
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::room::{GROWN, KEPT, ROOMS, TEXT};
 use super::*;
 
 fn fields(list: &[(&str, &str)]) -> Fields {
@@ -88,6 +89,9 @@ fn what_is_dropped_is_used_again_and_empty() {
     assert_eq!(rooms(), before - 1, "a large one is let go");
     drop(Fields::default());
     assert_eq!(rooms(), before - 1, "there is nothing to keep");
+    let many: Vec<_> = (0..2 * KEPT).map(|_| Fields::new()).collect();
+    drop(many);
+    assert_eq!(rooms(), KEPT);
 }
 
 proptest! {
