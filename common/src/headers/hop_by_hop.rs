@@ -18,15 +18,13 @@ pub fn strip_hop_by_hop(fields: &mut Fields) -> Option<UpgradeProtocol> {
     let upgrade = UpgradeProtocol::offered(fields);
     let trailers =
         elements(fields, Name::Te).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
-    let named: Vec<Vec<u8>> = elements(fields, Name::Connection)
-        // The usual one needs no allocation: what it names goes anyway.
-        .filter(|option| *option != b"keep-alive")
-        .map(<[u8]>::to_ascii_lowercase)
-        .collect();
+    // The usual one needs no allocation: what it names goes anyway.
+    let named = elements(fields, Name::Connection).filter(|option| *option != b"keep-alive");
+    let named = sorted(named);
     fields.retain(|field| match field.known {
         Some(name) if HOP_BY_HOP.contains(name) => false,
         Some(name) if KEPT_IF_NAMED.contains(name) => true,
-        _ => !named.iter().any(|option| option == field.name),
+        _ => !has(&named, field.name),
     });
     if trailers {
         fields.append(Name::Te, b"trailers");
@@ -37,11 +35,20 @@ pub fn strip_hop_by_hop(fields: &mut Fields) -> Option<UpgradeProtocol> {
 /// Whether a 101 switches to what the request offers (RFC 9110 §7.8): to at least one protocol, and to
 /// no other.
 pub fn is_offered(request: &Fields, answer: &Fields) -> bool {
-    let is_offered = |protocol: &[u8]| {
-        elements(request, Name::Upgrade).any(|offered| offered.eq_ignore_ascii_case(protocol))
-    };
-    let mut protocols = elements(answer, Name::Upgrade).peekable();
-    protocols.peek().is_some() && protocols.all(is_offered)
+    let (offered, taken) =
+        (sorted(elements(request, Name::Upgrade)), sorted(elements(answer, Name::Upgrade)));
+    !taken.is_empty() && taken.iter().all(|protocol| has(&offered, protocol))
+}
+
+/// Elements in lower case and in order: a list may have ten thousands, and be compared with as many.
+fn sorted<'a>(elements: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
+    let mut sorted: Vec<_> = elements.map(<[u8]>::to_ascii_lowercase).collect();
+    sorted.sort_unstable();
+    sorted
+}
+
+fn has(sorted: &[Vec<u8>], element: &[u8]) -> bool {
+    sorted.binary_search_by(|other| other.as_slice().cmp(element)).is_ok()
 }
 
 /// The protocols of an `Upgrade` that may be forwarded, such as `websocket`.
