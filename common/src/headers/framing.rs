@@ -29,6 +29,11 @@ pub fn settle_host(head: &mut RequestHead) -> Result<(), ProxyError> {
     if head.uri.path() == "*" && head.method != Method::OPTIONS {
         return Err(refused("only OPTIONS can be for *"));
     }
+    // In origin form a path is never empty (RFC 9112 §3.2.1), as that of `http://host?query` is.
+    if let Some(query) = head.uri.path_and_query().filter(|path| path.as_str().starts_with('?')) {
+        head.uri = Uri::try_from(["/", query.as_str()].concat())
+            .map_err(|_| refused("the path is too long or not a path"))?;
+    }
     let mut hosts = head.fields.all(Name::Host);
     let host = hosts.next();
     if hosts.next().is_some() {
@@ -55,11 +60,6 @@ pub fn settle_host(head: &mut RequestHead) -> Result<(), ProxyError> {
     }
     drop(hosts);
     head.fields.insert(Name::Host, authority.as_str().as_bytes());
-    // In origin form a path is never empty (RFC 9112 §3.2.1), as that of `http://host?query` is.
-    if let Some(query) = head.uri.path_and_query().filter(|path| path.as_str().starts_with('?')) {
-        head.uri = Uri::try_from(["/", query.as_str()].concat())
-            .map_err(|_| refused("the path is too long or not a path"))?;
-    }
     Ok(())
 }
 
@@ -95,6 +95,7 @@ fn is_host(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use http::Request;
+    use http::uri::PathAndQuery;
 
     use super::*;
 
@@ -140,9 +141,13 @@ mod tests {
 
     #[test]
     fn a_path_is_never_empty() {
-        let mut head = head(Version::HTTP_11, "http://b?q", &[("host", b"b")]);
-        settle_host(&mut head).unwrap();
-        assert_eq!(head.uri.path_and_query().unwrap(), "/?q");
+        let whole = head(Version::HTTP_11, "http://b?q", &[("host", b"b")]);
+        let mut query = head(Version::HTTP_2, "/", &[("host", b"b")]);
+        query.uri = Uri::from(PathAndQuery::from_static("?q"));
+        for mut head in [whole, query] {
+            settle_host(&mut head).unwrap();
+            assert_eq!(head.uri.path_and_query().unwrap().as_str(), "/?q");
+        }
     }
 
     #[test]

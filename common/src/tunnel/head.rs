@@ -67,9 +67,11 @@ pub struct HeadTooLarge;
 /// Reads a request's head. `None` if it is malformed.
 pub(crate) fn decode_request(payload: &[u8]) -> Option<RequestHead> {
     let mut reader = Reader::new(payload, REQUEST)?;
+    let method = Method::from_bytes(reader.short()?).ok()?;
+    let uri = Uri::try_from(reader.short()?).ok()?;
     Some(RequestHead {
-        method: Method::from_bytes(reader.short()?).ok()?,
-        uri: Uri::try_from(reader.short()?).ok()?,
+        method,
+        uri: uri.authority().is_none().then_some(uri)?,
         version: Version::HTTP_11,
         fields: reader.fields()?,
     })

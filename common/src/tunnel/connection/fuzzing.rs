@@ -46,11 +46,7 @@ pub fn heads(payload: &[u8]) {
     if let Some(request) = head::decode_request(payload)
         && let Ok(written) = EncodedHead::request(&request)
     {
-        let read = head::decode_request(written.payload()).unwrap();
-        assert_eq!((read.method, read.fields), (request.method, request.fields));
-        // Of a whole URI, that is what crosses.
-        let target = request.uri.path_and_query().map_or("/", |target| target.as_str());
-        assert_eq!(read.uri, target);
+        assert_eq!(head::decode_request(written.payload()), Some(request));
     }
 }
 
