@@ -1,9 +1,10 @@
 //! What benchmarks measure with: a request, and heads from bytes and back. Not part of any release build.
 
+use bytes::BytesMut;
+
 use super::head;
 use crate::edge::Limits;
 use crate::message::{RequestHead, Response};
-use bytes::BytesMut;
 
 /// A request as API calls are.
 pub const REQUEST: &[u8] = b"GET /albums/42?fields=title,artist HTTP/1.1\r\n\

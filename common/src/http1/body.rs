@@ -129,9 +129,10 @@ impl Decoder {
 
 #[cfg(test)]
 mod tests {
+    use bytes::BytesMut;
+
     use super::super::stream::Stream;
     use super::*;
-    use bytes::BytesMut;
 
     #[test]
     fn hints_do_not_pile_up() {

@@ -140,17 +140,22 @@ where
                     return Poll::Pending;
                 }
             };
-            let frame = frame.transpose().map_err(|error| {
-                // What there was before is part of the message, and shows that it broke off.
-                let _ = wire.borrow_mut().poll_flush(cx);
-                Http1Error::Upload(error.into())
-            })?;
+            let frame = frame.transpose().map_err(|error| Http1Error::Upload(error.into()))?;
             let wire = &mut *wire.borrow_mut();
             match frame.map(http_body::Frame::into_data) {
                 Some(Ok(data)) => self.encoding.put(wire, data)?,
                 Some(Err(other)) => self.end(wire, other.into_trailers().ok().as_ref())?,
                 None => self.end(wire, None)?,
             }
+        }
+    }
+
+    /// Sends what there is of a message that broke off, as far as the connection takes it at once: that
+    /// is a part of it, and shows that more was to come. Not where its end is the connection's.
+    pub(super) fn break_off(&self, wire: &RefCell<Wire>, cx: &mut Context<'_>) {
+        if self.encoding != Encoding::UntilClose {
+            // It is over, whatever comes of it.
+            let _ = wire.borrow_mut().poll_flush(cx);
         }
     }
 

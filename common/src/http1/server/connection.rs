@@ -240,7 +240,13 @@ impl<'a> Connection<'a> {
     {
         let (mut is_sent, mut is_timed) = (false, false);
         poll_fn(move |cx| {
-            is_sent = is_sent || sending.poll(&self.wire, cx)?.is_ready();
+            if !is_sent {
+                let sent = sending.poll(&self.wire, cx);
+                if let Poll::Ready(Err(_)) = &sent {
+                    sending.break_off(&self.wire, cx);
+                }
+                is_sent = sent?.is_ready();
+            }
             if is_sent && !self.wire.borrow().is_read() {
                 return Poll::Ready(Ok(self.is_kept()));
             }
