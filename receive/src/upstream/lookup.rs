@@ -5,26 +5,42 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::net::lookup_host;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tunnel_common::drain::Drain;
 
 /// The addresses of a name, or why there are none.
 pub(super) type Found = Result<Vec<IpAddr>, String>;
+
+/// A lookup is shared with those that ask for the same name so soon after its begin: one that takes
+/// longer may have lost a packet, which resolvers wait seconds for.
+const SHARED: Duration = Duration::from_secs(1);
+
+/// Lookups of one name at a time, when none is young; then the youngest is shared all the same.
+const MOST: usize = 4;
 
 /// Asks the resolver for each new connection, as a Service may have moved; connections that ask for the
 /// same name at the same time share the answer. A lookup keeps one of the runtime's threads, for as
 /// long as the resolver is silent: with one for each request, a name whose resolver does not answer
 /// would leave no thread for the others.
 pub(super) struct Lookups {
-    underway: RefCell<HashMap<String, watch::Receiver<Option<Found>>>>,
+    names: RefCell<HashMap<String, Underway>>,
     drain: Drain,
+}
+
+/// What is being asked for one name.
+struct Underway {
+    count: usize,
+    youngest: watch::Receiver<Option<Found>>,
+    begun: Instant,
 }
 
 impl Lookups {
     pub(super) fn new(drain: Drain) -> Rc<Self> {
-        Rc::new(Self { underway: RefCell::default(), drain })
+        Rc::new(Self { names: RefCell::default(), drain })
     }
 
     /// Looks a name up. Cancel safe: others that wait for the same still get their answer.
@@ -39,8 +55,8 @@ impl Lookups {
     where
         F: Future<Output = Found> + 'static,
     {
-        let underway = self.underway.borrow().get(host).cloned();
-        let mut answer = underway.unwrap_or_else(|| self.begin(host, look_up(host.to_owned())));
+        let shared = self.names.borrow().get(host).and_then(Underway::to_be_shared);
+        let mut answer = shared.unwrap_or_else(|| self.begin(host, look_up(host.to_owned())));
         let found = answer.wait_for(Option::is_some).await;
         let ended = || Err("the process ends".to_owned());
         found.map_or_else(|_| ended(), |found| found.clone().unwrap_or_else(ended))
@@ -52,14 +68,36 @@ impl Lookups {
         look_up: impl Future<Output = Found> + 'static,
     ) -> watch::Receiver<Option<Found>> {
         let (tell, answer) = watch::channel(None);
-        self.underway.borrow_mut().insert(host.to_owned(), answer.clone());
+        let mut names = self.names.borrow_mut();
+        let count = names.get(host).map_or(0, |underway| underway.count) + 1;
+        let underway = Underway { count, youngest: answer.clone(), begun: Instant::now() };
+        names.insert(host.to_owned(), underway);
         let (lookups, host) = (Rc::clone(self), host.to_owned());
         self.drain.spawn_until_asked(async move {
             let found = look_up.await;
-            lookups.underway.borrow_mut().remove(&host);
+            lookups.ended(&host);
             tell.send_replace(Some(found));
         });
         answer
+    }
+
+    fn ended(&self, host: &str) {
+        let mut names = self.names.borrow_mut();
+        if let Some(underway) = names.get_mut(host) {
+            underway.count -= 1;
+            if underway.count == 0 {
+                names.remove(host);
+            }
+        }
+    }
+}
+
+impl Underway {
+    /// The answer to wait for, unless it is time to ask again.
+    fn to_be_shared(&self) -> Option<watch::Receiver<Option<Found>>> {
+        let is_answered = self.youngest.borrow().is_some();
+        let is_young = !is_answered && self.begun.elapsed() < SHARED;
+        (is_young || self.count >= MOST).then(|| self.youngest.clone())
     }
 }
 
@@ -75,9 +113,11 @@ async fn look_up(host: String) -> Found {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::future::pending;
     use std::net::Ipv4Addr;
 
     use tokio::sync::Notify;
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -110,6 +150,23 @@ mod tests {
         answer.notify_one();
         assert_eq!(lookups.share("a", look_up).await, Err("a".to_owned()));
         assert_eq!(asked.get(), 2, "it is asked anew");
-        assert!(lookups.underway.borrow().is_empty());
+        assert!(lookups.names.borrow().is_empty());
+    }
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn one_that_takes_long_is_repeated_a_few_times() {
+        let lookups = Lookups::new(Drain::new());
+        let asked = Rc::new(Cell::new(0));
+        let look_up = |_| {
+            asked.update(|count| count + 1);
+            pending::<Found>()
+        };
+        for _ in 0..2 * MOST {
+            // Both share one.
+            let both =
+                async { tokio::join!(lookups.share("a", look_up), lookups.share("a", look_up)) };
+            assert!(timeout(SHARED, both).await.is_err());
+        }
+        assert_eq!(asked.get(), MOST);
     }
 }

@@ -56,7 +56,7 @@ impl Upstreams {
     ///
     /// Its header is already fit to be forwarded
     /// ([`prepare_request`](tunnel_common::headers::prepare_request)), with an offered `Upgrade`
-    /// restored; this adds only what the connection needs. A 101 that was not asked for is an error.
+    /// restored; this adds only what the connection needs. A 101 to what was not offered is an error.
     ///
     /// `route.timeout` bounds how long nothing happens before the answer begins: neither its head
     /// nor progress of the upload. It is tried a second time, on a new connection, if a kept
