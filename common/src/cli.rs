@@ -139,7 +139,8 @@ pub fn remark(text: &dyn fmt::Display) {
     const PATIENCE: Duration = Duration::from_secs(1);
     let line = format!("{text}\n");
     let (written, end) = mpsc::sync_channel::<()>(0);
-    thread::spawn(move || {
+    // Without a thread nobody waits.
+    let _ = thread::Builder::new().spawn(move || {
         let _ = io::stderr().write_all(line.as_bytes());
         drop(written);
     });

@@ -99,7 +99,7 @@ impl App {
     /// The same, but tunnels come only through [`Self::accept_from`].
     pub async fn without_tunnels(args: &ServeArgs) -> anyhow::Result<Self> {
         anyhow::ensure!(
-            args.drain_delay < args.base.drain_timeout,
+            args.drain_delay.is_zero() || args.drain_delay < args.base.drain_timeout,
             "--drain-delay must be shorter than --drain-timeout, which it is a part of"
         );
         let services = services(args)?;

@@ -142,7 +142,7 @@ pub struct ServeArgs {
     pub dns_hosts: Option<ConfigMapName>,
 
     /// How long callers are still accepted after SIGTERM, for whoever sends them here to learn of
-    /// it; part of --drain-timeout. Answers tell them meanwhile to connect anew.
+    /// it; part of --drain-timeout, and shorter. Answers tell them meanwhile to connect anew.
     #[arg(long, value_name = "DURATION", env = "ISTHMUS_DRAIN_DELAY", default_value = "0s",
           value_parser = duration)]
     pub drain_delay: Duration,

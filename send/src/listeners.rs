@@ -110,15 +110,17 @@ impl Listeners {
             }
             kept
         });
-        let reserve = Reserve::new();
-        let routes = config.routes();
-        let failures: Vec<_> = routes
-            .filter_map(|route| match (self.open.get(&route.port), &reserve) {
-                (Some(listener), _) => listener.update(route).err(),
-                (None, Ok(_)) => self.open(route).err(),
-                (None, Err(error)) => Some(self.not_open(route, copy(error))),
-            })
+        let (known, new): (Vec<_>, Vec<_>) =
+            config.routes().partition(|route| self.open.contains_key(&route.port));
+        let mut failures: Vec<_> = known
+            .iter()
+            .filter_map(|route| self.open.get(&route.port)?.update(route).err())
             .collect();
+        let reserve = if new.is_empty() { None } else { Some(Reserve::new()) };
+        failures.extend(new.iter().filter_map(|route| match &reserve {
+            Some(Err(error)) => Some(self.not_open(route, copy(error))),
+            _ => self.open(route).err(),
+        }));
         if failures.is_empty() { Ok(()) } else { Err(failures) }
     }
 
@@ -157,19 +159,13 @@ impl Listeners {
         );
         drain.spawn(Rc::new(callers).serve(listener));
         let (ending, grace) = (drain.clone(), self.grace);
-        let (port, cut, all) = (route.port, self.metrics.cut.clone(), self.drain.clone());
+        let (port, all) = (route.port, self.drain.clone());
         self.drain.spawn(async move {
             ending.asked().await;
-            let cut_before = cut.get();
-            ending.finish(grace).await;
-            let cut = cut.get() - cut_before;
+            let cut = ending.finish(grace).await;
             // At the end of the process, all are told of together.
             if cut > 0 && !all.is_asked() {
-                tracing::warn!(
-                    port,
-                    connections = cut,
-                    "not all callers were served to the end in time"
-                );
+                tracing::warn!(port, "not all callers of the removed mapping were served in time");
             }
         });
         self.open.insert(route.port, OpenMapping { mapping, drain });

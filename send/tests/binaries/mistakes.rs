@@ -104,6 +104,8 @@ fn wrong_flags() {
             assert_refused(command(&ends, &[flag]), &[parts]);
         }
     }
+    let delay = ends.send_with(&["--drain-delay=3s", "--drain-timeout=3s"]);
+    assert_refused(delay, &[&["--drain-delay", "--drain-timeout"]]);
     assert_refused(crate::process::command("tunnel-send"), &[&["--config", "--keys", "--tunnel"]]);
     assert_refused(crate::process::command("tunnel-receive"), &[&["--config", "--tunnel"]]);
 }
