@@ -22,10 +22,9 @@ impl TryFrom<&[u8]> for Condition {
     type Error = InvalidCondition;
 
     fn try_from(bytes: &[u8]) -> Result<Self, Self::Error> {
-        match bytes.iter().all(u8::is_ascii_graphic) && (1..=Self::MAX_LEN).contains(&bytes.len()) {
-            true => {
-                str::from_utf8(bytes).map(|text| Self(text.into())).map_err(|_| InvalidCondition)
-            }
+        let text = str::from_utf8(bytes).map_err(|_| InvalidCondition)?;
+        match (1..=Self::MAX_LEN).contains(&text.len()) && bytes.iter().all(u8::is_ascii_graphic) {
+            true => Ok(Self(text.into())),
             false => Err(InvalidCondition),
         }
     }

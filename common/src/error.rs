@@ -49,7 +49,7 @@ pub enum ProxyError {
         place: Cow<'static, str>,
     },
     /// There is no live tunnel that could carry the request.
-    #[error("no tunnel {}is up; waited {}", from(.cluster.as_deref()), humantime::format_duration(*.waited))]
+    #[error("no tunnel {}is up; waited {}", from_cluster(.cluster.as_deref()), humantime::format_duration(*.waited))]
     DestinationUnavailable {
         /// The cluster that it must come from, if the mapping says so.
         cluster: Option<String>,
@@ -111,7 +111,7 @@ pub enum ProxyError {
     },
 }
 
-fn from(cluster: Option<&str>) -> String {
+fn from_cluster(cluster: Option<&str>) -> String {
     cluster.map_or_else(String::new, |cluster| format!("from cluster {cluster} "))
 }
 
@@ -224,10 +224,9 @@ mod tests {
         let reply = unmapped().reply("tunnel-receive", false);
         assert_eq!(reply.status, StatusCode::NOT_FOUND);
         assert_eq!(
-            reply.fields.get(Name::ProxyStatus).map(<[u8]>::escape_ascii).unwrap().to_string(),
-            br#"tunnel-receive; error=destination_not_found; details="condition \"80?\\\"50\" is not mapped in B""#
-                .escape_ascii()
-                .to_string()
+            str::from_utf8(reply.fields.get(Name::ProxyStatus).unwrap()).unwrap(),
+            "tunnel-receive; error=destination_not_found; \
+             details=\"condition \\\"80?\\\\\\\"50\\\" is not mapped in B\""
         );
         let text = reply.body.collect().await.unwrap().to_bytes();
         assert!(text.starts_with(b"tunnel-receive: condition "), "{text:?}");

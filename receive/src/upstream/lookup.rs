@@ -57,9 +57,8 @@ impl Lookups {
     {
         let shared = self.names.borrow().get(host).and_then(Underway::to_be_shared);
         let mut answer = shared.unwrap_or_else(|| self.begin(host, look_up(host.to_owned())));
-        let found = answer.wait_for(Option::is_some).await;
-        let ended = || Err("the process ends".to_owned());
-        found.map_or_else(|_| ended(), |found| found.clone().unwrap_or_else(ended))
+        let found = answer.wait_for(Option::is_some).await.ok().and_then(|found| found.clone());
+        found.unwrap_or_else(|| Err("the process ends".to_owned()))
     }
 
     fn begin(
