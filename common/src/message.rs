@@ -23,6 +23,11 @@ impl RequestHead {
         Self { method: Method::GET, uri, version: Version::HTTP_11, fields: Fields::new() }
     }
 
+    /// What HTTP/1.1 asks for: path and query, also of a whole URI.
+    pub fn target(&self) -> &str {
+        self.uri.path_and_query().map_or("/", |target| target.as_str())
+    }
+
     /// The request as libraries have it.
     pub fn to_http<B>(&self, body: B) -> http::Request<B> {
         let mut request = http::Request::new(body);

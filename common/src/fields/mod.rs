@@ -83,6 +83,15 @@ impl Fields {
             .map(|entry| self.room.text(entry.value))
     }
 
+    /// The comma-separated elements of all fields of this name (RFC 9110 §5.6.1). Bytes, because a
+    /// value need not be text, and one odd byte must not hide the elements beside it.
+    pub fn elements(&self, name: Name) -> impl Iterator<Item = &[u8]> {
+        self.all(name)
+            .flat_map(|value| value.split(|byte| *byte == b','))
+            .map(<[u8]>::trim_ascii)
+            .filter(|element| !element.is_empty())
+    }
+
     /// All fields.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Field<'_>> {
         self.room.entries.iter().map(|entry| self.room.field(entry))
@@ -125,14 +134,14 @@ impl Fields {
 
     /// Keeps the fields that are to be kept.
     pub fn retain(&mut self, keep: impl Fn(Field<'_>) -> bool) {
-        // Most often all are, and to look is cheaper than to move.
-        if self.iter().all(&keep) {
-            return;
-        }
         let mut entries = std::mem::take(&mut self.room.entries);
+        let before = entries.len();
         entries.retain(|entry| keep(self.room.field(entry)));
-        self.present = Names::default();
-        entries.iter().filter_map(|entry| entry.known).for_each(|name| self.present.add(name));
+        // Most often all are kept.
+        if entries.len() != before {
+            self.present = Names::default();
+            entries.iter().filter_map(|entry| entry.known).for_each(|name| self.present.add(name));
+        }
         self.room.entries = entries;
     }
 
@@ -163,18 +172,26 @@ impl Fields {
         let middle = text.len();
         text.extend_from_slice(value);
         // What does not fit is over every limit that a head has.
-        let (true, Ok(end)) = (is_name, u32::try_from(text.len())) else {
+        if !is_name || u32::try_from(text.len()).is_err() {
             text.truncate(start);
             return Err(InvalidField);
-        };
-        let (start, middle) = (start as u32, middle as u32);
-        self.room.entries.push(Entry {
-            known,
-            name: Span { start, len: middle - start },
-            value: Span { start: middle, len: end - middle },
-        });
+        }
+        let (name, value) = (Span::new(start, middle), Span::new(middle, text.len()));
+        self.room.entries.push(Entry { known, name, value });
         known.into_iter().for_each(|name| self.present.add(name));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+impl Fields {
+    /// These fields.
+    pub(crate) fn of(list: &[(&str, &str)]) -> Self {
+        let mut fields = Self::new();
+        for (name, value) in list {
+            fields.push(name.as_bytes(), value.as_bytes()).unwrap();
+        }
+        fields
     }
 }
 

@@ -17,11 +17,16 @@ pub(super) struct Entry {
 
 #[derive(Clone, Copy)]
 pub(super) struct Span {
-    pub(super) start: u32,
-    pub(super) len: u32,
+    start: u32,
+    len: u32,
 }
 
 impl Span {
+    /// Up to `end`. Whoever lets text grow beyond 4 GiB refuses it.
+    pub(super) fn new(start: usize, end: usize) -> Self {
+        Self { start: start as u32, len: (end - start) as u32 }
+    }
+
     fn range(self) -> Range<usize> {
         let start = self.start as usize;
         start..start + self.len as usize
@@ -83,10 +88,8 @@ impl Room {
         if !is_value(value) {
             value.iter_mut().filter(|byte| !is_value_byte(**byte)).for_each(|byte| *byte = b'?');
         }
-        // The heads that fields are added to are far from 4 GiB long.
-        let span =
-            |start: usize, end: usize| Span { start: start as u32, len: (end - start) as u32 };
-        Entry { known: Some(name), name: span(start, start), value: span(start, self.text.len()) }
+        let (name, known) = (Span::new(start, start), Some(name));
+        Entry { known, name, value: Span::new(start, self.text.len()) }
     }
 
     /// Keeps the room for the next message, unless it is for a rare one.

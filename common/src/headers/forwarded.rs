@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use http::Version;
 
-use super::{begins_like, elements, spells};
+use super::{begins_like, spells};
 use crate::error::ProxyError;
 use crate::fields::{Field, Fields, Name};
 
@@ -58,9 +58,8 @@ pub fn set_forwarded(fields: &mut Fields, downstream: &Downstream<'_>) {
         true => (b"https", b";proto=https"),
         false => (b"http", b";proto=http"),
     };
-    let host = fields.get(Name::Host).filter(|host| !host.is_empty()).map(<[u8]>::to_vec);
-    let key: &[u8] = if host.is_some() { b";host=" } else { b"" };
-    let host = host.unwrap_or_default();
+    let host = fields.get(Name::Host).unwrap_or_default().to_vec();
+    let key: &[u8] = if host.is_empty() { b"" } else { b";host=" };
     let quote: &[u8] = if host.iter().copied().all(is_token) { b"" } else { b"\"" };
     let element = [before, peer, after, key, quote, &host, quote, proto];
     continue_list(fields, Name::Forwarded, &element);
@@ -92,7 +91,8 @@ pub fn append_via(fields: &mut Fields, version: Version) {
 
 /// Fails if the request has crossed [`MAX_BRIDGES`] bridges already.
 pub fn check_loop(fields: &Fields) -> Result<(), ProxyError> {
-    let bridges = elements(fields, Name::Via)
+    let bridges = fields
+        .elements(Name::Via)
         .filter_map(|entry| {
             entry.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).nth(1)
         })
@@ -125,10 +125,7 @@ mod tests {
     use super::*;
 
     fn forwarded(peer: &str, tls: bool, trust: bool, sent: &[(&str, &str)]) -> String {
-        let mut fields = Fields::new();
-        for (name, value) in sent {
-            fields.push(name.as_bytes(), value.as_bytes()).unwrap();
-        }
+        let mut fields = Fields::of(sent);
         let peer = Address::from(peer.parse::<IpAddr>().unwrap());
         set_forwarded(&mut fields, &Downstream { peer: &peer, tls, trust });
         fields.remove(Name::Host);

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use super::elements;
 use crate::fields::{Fields, Name, Names};
 
 /// Removes all that is meant for this connection only, and returns the protocol of an `Upgrade`.
@@ -16,10 +15,9 @@ pub fn strip_hop_by_hop(fields: &mut Fields) -> Option<UpgradeProtocol> {
         return None;
     }
     let upgrade = UpgradeProtocol::offered(fields);
-    let trailers =
-        elements(fields, Name::Te).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
+    let trailers = fields.elements(Name::Te).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
     // The usual one needs no allocation: what it names goes anyway.
-    let named = elements(fields, Name::Connection).filter(|option| *option != b"keep-alive");
+    let named = fields.elements(Name::Connection).filter(|option| *option != b"keep-alive");
     let named = sorted(named);
     fields.retain(|field| match field.known {
         Some(name) if HOP_BY_HOP.contains(name) => false,
@@ -36,7 +34,7 @@ pub fn strip_hop_by_hop(fields: &mut Fields) -> Option<UpgradeProtocol> {
 /// no other.
 pub fn is_offered(request: &Fields, answer: &Fields) -> bool {
     let (offered, taken) =
-        (sorted(elements(request, Name::Upgrade)), sorted(elements(answer, Name::Upgrade)));
+        (sorted(request.elements(Name::Upgrade)), sorted(answer.elements(Name::Upgrade)));
     !taken.is_empty() && taken.iter().all(|protocol| has(&offered, protocol))
 }
 
@@ -62,9 +60,9 @@ impl UpgradeProtocol {
     /// `h2c` is left out of the list: a target that took it up would speak HTTP/2 past all rules
     /// of the bridge.
     fn offered(fields: &Fields) -> Option<Self> {
-        elements(fields, Name::Connection)
-            .find(|option| option.eq_ignore_ascii_case(b"upgrade"))?;
-        let protocols: Vec<&[u8]> = elements(fields, Name::Upgrade)
+        fields.elements(Name::Connection).find(|option| option.eq_ignore_ascii_case(b"upgrade"))?;
+        let protocols: Vec<&[u8]> = fields
+            .elements(Name::Upgrade)
             .filter(|protocol| !protocol.eq_ignore_ascii_case(b"h2c"))
             .collect();
         (!protocols.is_empty()).then(|| Self(protocols.join(b", ".as_slice())))

@@ -70,16 +70,6 @@ pub fn prepare_trailers(trailers: &mut Fields) {
     remove_condition(trailers);
 }
 
-/// The comma-separated elements of all lines of a field (RFC 9110 §5.6.1). Bytes, because a value
-/// need not be text, and one odd byte must not hide the elements beside it.
-fn elements(fields: &Fields, name: Name) -> impl Iterator<Item = &[u8]> {
-    fields
-        .all(name)
-        .flat_map(|value| value.split(|byte| *byte == b','))
-        .map(<[u8]>::trim_ascii)
-        .filter(|element| !element.is_empty())
-}
-
 /// Whether a name begins with `start`, in any spelling.
 ///
 /// CGI-style servers see `X_Forwarded_For` and `X-Forwarded-For` as one variable, and some

@@ -44,17 +44,9 @@ mod tests {
     use super::*;
     use crate::headers::strip_hop_by_hop;
 
-    fn fields(list: &[(&str, &str)]) -> Fields {
-        let mut fields = Fields::new();
-        for (name, value) in list {
-            fields.push(name.as_bytes(), value.as_bytes()).unwrap();
-        }
-        fields
-    }
-
     #[test]
     fn the_stamp_replaces_every_spelling() {
-        let mut fields = fields(&[
+        let mut fields = Fields::of(&[
             ("X-Proxy-Condition", "1"),
             ("x-proxy-condition", "2"),
             ("X_Proxy_Condition", "3"),
@@ -68,7 +60,8 @@ mod tests {
 
     #[test]
     fn a_connection_option_cannot_take_the_stamp_off() {
-        let mut fields = fields(&[("Connection", "X-Proxy-Condition"), ("X-Proxy-Condition", "1")]);
+        let mut fields =
+            Fields::of(&[("Connection", "X-Proxy-Condition"), ("X-Proxy-Condition", "1")]);
         strip_hop_by_hop(&mut fields);
         stamp(&mut fields, &Condition::from(8050));
         assert_eq!(fields.get(Name::XProxyCondition), Some(&b"8050"[..]));
@@ -77,7 +70,7 @@ mod tests {
 
     #[test]
     fn exactly_one_valid_condition_is_taken() {
-        let mut one = fields(&[("X-Proxy-Condition", "8050"), ("x_proxy_condition", "8051")]);
+        let mut one = Fields::of(&[("X-Proxy-Condition", "8050"), ("x_proxy_condition", "8051")]);
         assert_eq!(take_condition(&mut one), Ok(Condition::from(8050)));
         assert!(one.is_empty(), "{one:?}");
         for list in [
@@ -86,7 +79,7 @@ mod tests {
             &[("x-proxy-condition", "80 50")],
             &[("x-proxy-condition", "8050"), ("x-proxy-condition", "8050")],
         ] {
-            let mut fields = fields(list);
+            let mut fields = Fields::of(list);
             assert!(matches!(take_condition(&mut fields), Err(ProxyError::HttpRequest(_))));
             assert!(fields.is_empty(), "{fields:?}");
         }

@@ -54,18 +54,10 @@ fn trailers_say_nothing_of_hops_and_ways() {
         "x_real.ip",
         "x_proxy-condition",
     ];
-    let mut trailers = fields(&names.map(|name| (name, "1")));
+    let mut trailers = Fields::of(&names.map(|name| (name, "1")));
     prepare_trailers(&mut trailers);
     let left: Vec<_> = trailers.iter().map(|field| field.name).collect();
     assert_eq!(left, [&b"x-sum"[..], b"server-timing"]);
-}
-
-fn fields(list: &[(&str, &str)]) -> Fields {
-    let mut fields = Fields::new();
-    for (name, value) in list {
-        fields.push(name.as_bytes(), value.as_bytes()).unwrap();
-    }
-    fields
 }
 
 fn check(row: &str, field: &str, sent: &[(&str, &str)], rule: &str, got: Option<Fields>) {
@@ -94,7 +86,7 @@ fn quoted(cell: &str) -> impl Iterator<Item = &str> {
 
 fn forwarded_request(sent: &[(&str, &str)]) -> Option<Fields> {
     let mut head = RequestHead::get(Uri::from_static("/"));
-    head.fields = fields(sent);
+    head.fields = Fields::of(sent);
     if !sent.iter().any(|(name, _)| *name == "Host") {
         head.fields.push(b"Host", b"shop:8050").unwrap();
     }
@@ -109,7 +101,7 @@ fn forwarded_request(sent: &[(&str, &str)]) -> Option<Fields> {
 }
 
 fn forwarded_response(sent: &[(&str, &str)]) -> Fields {
-    let mut fields = fields(sent);
+    let mut fields = Fields::of(sent);
     if let Some(upgrade) = prepare_response(&mut fields, Version::HTTP_11) {
         upgrade.restore(&mut fields);
     }

@@ -190,9 +190,7 @@ fn keeps_alive(response: &Response<()>) -> bool {
 
 /// Whether `Connection` says that this message is the last.
 pub(super) fn names_close(fields: &Fields) -> bool {
-    fields.all(Name::Connection).any(|value| {
-        value.split(|b| *b == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
-    })
+    fields.elements(Name::Connection).any(|option| option.eq_ignore_ascii_case(b"close"))
 }
 
 /// The body of an answer, read from the connection when it is polled.

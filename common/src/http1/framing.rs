@@ -95,17 +95,9 @@ fn number(digits: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn fields(list: &[(&str, &str)]) -> Fields {
-        let mut fields = Fields::new();
-        for (name, value) in list {
-            fields.push(name.as_bytes(), value.as_bytes()).unwrap();
-        }
-        fields
-    }
-
     #[test]
     fn requests_with_one_reading() {
-        let of = |list: &[_]| Framing::of_request(&fields(list), Version::HTTP_11).ok();
+        let of = |list: &[_]| Framing::of_request(&Fields::of(list), Version::HTTP_11).ok();
         assert_eq!(of(&[]), Some(Framing::NONE));
         assert_eq!(of(&[("content-length", "0")]), Some(Framing::Length(0)));
         assert_eq!(
@@ -133,9 +125,9 @@ mod tests {
             &[("transfer-encoding", "")],
         ];
         for list in refused {
-            assert!(Framing::of_request(&fields(list), Version::HTTP_11).is_err(), "{list:?}");
+            assert!(Framing::of_request(&Fields::of(list), Version::HTTP_11).is_err(), "{list:?}");
         }
-        let chunked = fields(&[("transfer-encoding", "chunked")]);
+        let chunked = Fields::of(&[("transfer-encoding", "chunked")]);
         assert!(Framing::of_request(&chunked, Version::HTTP_10).is_err());
     }
 
@@ -143,7 +135,7 @@ mod tests {
     fn responses() {
         let of = |method: Method, status: u16, list: &[_]| {
             let mut response = Response::new(StatusCode::from_u16(status).unwrap(), ());
-            response.fields = fields(list);
+            response.fields = Fields::of(list);
             Framing::of_response(&method, &response).unwrap()
         };
         let five = [("content-length", "5")];
@@ -156,7 +148,7 @@ mod tests {
         assert_eq!(of(Method::GET, 200, &both), (Framing::Chunked, false));
         let mut old = Response::new(StatusCode::OK, ());
         old.version = Version::HTTP_10;
-        old.fields = fields(&[("transfer-encoding", "chunked")]);
+        old.fields = Fields::of(&[("transfer-encoding", "chunked")]);
         assert!(Framing::of_response(&Method::GET, &old).is_err());
     }
 }

@@ -163,7 +163,7 @@ fn list(parsed: &[httparse::Header<'_>]) -> Result<Fields, Http1Error> {
 
 /// Writes a request's first line and fields, without the empty line that ends a head.
 pub(super) fn put_request(out: &mut BytesMut, head: &RequestHead) {
-    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    let target = head.target();
     out.reserve(64 + target.len() + head.fields.len() * 48);
     out.put_slice(head.method.as_str().as_bytes());
     out.put_u8(b' ');

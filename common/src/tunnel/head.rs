@@ -20,7 +20,7 @@ pub struct EncodedHead(Vec<u8>);
 impl EncodedHead {
     /// Encodes a request's head. Of its URI, path and query cross the tunnel.
     pub fn request(head: &RequestHead) -> Result<Self, HeadTooLarge> {
-        let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+        let target = head.target();
         let mut out = buffer(target.len(), &head.fields);
         out.put_u8(REQUEST);
         put_short(&mut out, head.method.as_str().as_bytes())?;
@@ -81,7 +81,7 @@ pub(crate) fn decode_request(payload: &[u8]) -> Option<RequestHead> {
 pub(crate) fn decode_response(payload: &[u8]) -> Option<Response<()>> {
     let mut reader = Reader::new(payload, RESPONSE)?;
     let status = StatusCode::from_u16(reader.u16()?).ok()?;
-    Some(Response { fields: reader.fields()?, ..Response::new(status, ()) })
+    Some(Response { status, version: Version::HTTP_11, fields: reader.fields()?, body: () })
 }
 
 /// Reads a trailer section. `None` if it is malformed.
