@@ -63,7 +63,7 @@ fn bookmarks_keep_the_version_young() {
     // Something else changes, which the watch hears of by a bookmark only.
     cluster.create_service();
     let watches = cluster.server().requests("watch", "configmaps");
-    std::thread::park_timeout(std::time::Duration::from_millis(300));
+    until("a bookmark", || cluster.server().has_bookmarked("configmaps").then_some(()));
     cluster.server().compact();
     cluster.server().restart();
     until("a new watch", || {

@@ -38,6 +38,8 @@ struct Shared {
     faults: Mutex<Faults>,
     /// How many requests of each verb and resource there were.
     requests: Mutex<BTreeMap<(&'static str, &'static str), usize>>,
+    /// The version that watches of each resource were last told by bookmarks, and by how many.
+    bookmarks: Mutex<BTreeMap<&'static str, (u64, usize)>>,
 }
 
 /// A server on a thread of its own, on an address of its own.
@@ -55,6 +57,7 @@ impl ApiServer {
             changed: watch::channel(0).0,
             faults: Mutex::default(),
             requests: Mutex::default(),
+            bookmarks: Mutex::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -94,6 +97,14 @@ impl ApiServer {
     pub fn requests(&self, verb: &'static str, resource: &'static str) -> usize {
         let requests = self.shared.requests.lock().unwrap();
         requests.get(&(verb, resource)).copied().unwrap_or_default()
+    }
+
+    /// Whether a watch of this resource was told the present version by a bookmark. That has left
+    /// when two others have taken its place in the queue behind it.
+    pub fn has_bookmarked(&self, resource: &'static str) -> bool {
+        let version = self.shared.store.lock().unwrap().version();
+        let bookmarks = self.shared.bookmarks.lock().unwrap();
+        bookmarks.get(resource).is_some_and(|&(told, count)| told == version && count > 2)
     }
 
     fn listen(&mut self, listener: TcpListener) {

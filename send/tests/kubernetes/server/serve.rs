@@ -125,8 +125,16 @@ impl Shared {
                 if lines.send(line(&bookmark)).await.is_err() {
                     return;
                 }
+                self.bookmarked(request.kind.plural, version);
             }
         }
+    }
+
+    fn bookmarked(&self, resource: &'static str, version: u64) {
+        let mut bookmarks = self.bookmarks.lock().unwrap();
+        let (told, count) = bookmarks.entry(resource).or_default();
+        *count = if *told == version { *count + 1 } else { 1 };
+        *told = version;
     }
 }
 
