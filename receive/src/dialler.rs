@@ -9,12 +9,11 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
 use tunnel_common::backoff::{Backoff, BackoffConfig};
 use tunnel_common::drain::Drain;
 use tunnel_common::retry::Retry;
-use tunnel_common::tunnel::{Connector, Peer, Session, TunnelError};
+use tunnel_common::tunnel::{ByteStream, Connector, Peer, Session, TunnelError};
 
 use crate::metrics::Metrics;
 use crate::sessions::Sessions;
@@ -181,7 +180,7 @@ impl<C: Connector> Dialler<C> {
     /// Serves a tunnel, beside the others, until it ends.
     fn begin<Io>(&self, io: Io, peer: Peer) -> Session
     where
-        Io: AsyncRead + AsyncWrite + Unpin + 'static,
+        Io: ByteStream + 'static,
     {
         let number = self.sessions.free_number();
         let session = self.sessions.start(io, peer, number, true);

@@ -4,13 +4,12 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tunnel_common::config::Config;
 use tunnel_common::drain::Drain;
 use tunnel_common::ready::Gate;
-use tunnel_common::tunnel::{Hello, Limits, Notice, Peer, Session, Side, TunnelError};
+use tunnel_common::tunnel::{ByteStream, Hello, Limits, Notice, Peer, Session, Side, TunnelError};
 
 use crate::forward::Forward;
 use crate::metrics::Metrics;
@@ -62,7 +61,7 @@ impl Sessions {
     /// standby, it carries nothing and does not count before it [joins](Session::join).
     pub fn start<Io>(&self, io: Io, peer: Peer, number: u32, standby: bool) -> Session
     where
-        Io: AsyncRead + AsyncWrite + Unpin + 'static,
+        Io: ByteStream + 'static,
     {
         let hello = Hello { connection: number, draining: standby, ..self.hello.borrow().clone() };
         let (session, driver) = Session::start(io, peer, Side::Receive, self.limits.clone(), hello);

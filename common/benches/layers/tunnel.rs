@@ -3,10 +3,9 @@
 use bytes::Bytes;
 use criterion::{Criterion, Throughput};
 use http_body_util::{BodyExt, Full};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::LocalRuntime;
 use tunnel_common::drain::Drain;
-use tunnel_common::tunnel::{EncodedHead, Hello, Limits, Peer, Session, Side};
+use tunnel_common::tunnel::{ByteStream, EncodedHead, Hello, Limits, Peer, Session, Side};
 
 use super::sample;
 
@@ -74,7 +73,7 @@ impl Tunnel {
     }
 }
 
-fn start(io: impl AsyncRead + AsyncWrite + Unpin + 'static, side: Side) -> Session {
+fn start(io: impl ByteStream + 'static, side: Side) -> Session {
     let hello = Hello::default();
     let (session, driver) = Session::start(io, Peer::default(), side, Limits::default(), hello);
     Drain::new().spawn(async move {

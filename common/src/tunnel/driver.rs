@@ -8,20 +8,12 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::time::Sleep;
-use tokio_util::io::poll_read_buf;
 
+use super::byte_stream::ByteStream;
 use super::connection::Connection;
 use super::error::TunnelError;
-use super::frame::{HEADER_LEN, MAX_DATA};
-
-/// What one read may bring.
-const READ_SIZE: usize = 64 * 1024;
-
-/// With less room than this, a new read buffer is begun: a DATA frame that is cut is passed on in
-/// two writes.
-const MIN_READ: usize = HEADER_LEN + MAX_DATA;
 
 /// Reads in a row before the streams get to run.
 const READS_PER_TURN: usize = 8;
@@ -31,14 +23,11 @@ const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Runs the tunnel until it ends, and returns why. Dropping the future ends the tunnel at once,
 /// also if it was never polled.
-pub(super) fn drive<Io>(
+pub(super) fn drive(
     connection: Rc<RefCell<Connection>>,
-    io: Io,
-) -> impl Future<Output = TunnelError>
-where
-    Io: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut driver = Driver { connection, io, input: BytesMut::new(), unflushed: false };
+    io: impl ByteStream,
+) -> impl Future<Output = TunnelError> {
+    let mut driver = Driver { connection, io, room: BytesMut::new(), unflushed: false };
     async move {
         let deadline = driver.connection.borrow().deadline();
         let mut sleep = pin!(tokio::time::sleep_until(deadline.into()));
@@ -56,12 +45,13 @@ pub(super) fn now() -> Instant {
 struct Driver<Io> {
     connection: Rc<RefCell<Connection>>,
     io: Io,
-    input: BytesMut,
+    /// What the stream reads to, if it needs that.
+    room: BytesMut,
     /// Something was written since the last flush.
     unflushed: bool,
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin> Driver<Io> {
+impl<Io: ByteStream> Driver<Io> {
     fn poll(&mut self, sleep: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<TunnelError> {
         match self.turn(sleep, cx) {
             Ok(None) => Poll::Pending,
@@ -95,15 +85,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Driver<Io> {
     /// Returns whether there may be more to read at once.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, TunnelError> {
         for _ in 0..READS_PER_TURN {
-            if self.input.capacity() - self.input.len() < MIN_READ {
-                self.input.reserve(READ_SIZE);
-            }
-            match poll_read_buf(Pin::new(&mut self.io), cx, &mut self.input) {
-                Poll::Ready(Ok(0)) => return Err(TunnelError::HungUp),
-                Poll::Ready(Ok(_)) => {
-                    self.connection.borrow_mut().receive(&mut self.input, now())?;
-                }
-                Poll::Ready(Err(error)) => return Err(error.into()),
+            match self.io.poll_receive(cx, &mut self.room)? {
+                Poll::Ready(bytes) if bytes.is_empty() => return Err(TunnelError::HungUp),
+                Poll::Ready(bytes) => self.connection.borrow_mut().receive(bytes, now())?,
                 Poll::Pending => return Ok(false),
             }
         }
@@ -113,14 +97,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Driver<Io> {
     fn write(&mut self, cx: &mut Context<'_>) -> Result<(), TunnelError> {
         let mut connection = self.connection.borrow_mut();
         while !connection.output().is_empty() {
-            match Pin::new(&mut self.io).poll_write(cx, connection.output()) {
-                Poll::Ready(Ok(0)) => return Err(TunnelError::HungUp),
-                Poll::Ready(Ok(len)) => {
+            match Pin::new(&mut self.io).poll_write(cx, connection.output())? {
+                Poll::Ready(0) => return Err(TunnelError::HungUp),
+                Poll::Ready(len) => {
                     connection.output().advance(len);
                     connection.wrote(len, now());
                     self.unflushed = true;
                 }
-                Poll::Ready(Err(error)) => return Err(error.into()),
                 Poll::Pending => {
                     connection.write_blocked(now());
                     break;

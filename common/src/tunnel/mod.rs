@@ -9,6 +9,7 @@ pub mod pipe;
 pub mod ssh;
 pub mod tls;
 
+mod byte_stream;
 mod connection;
 mod connector;
 mod driver;
@@ -29,6 +30,7 @@ mod transport;
 mod url;
 mod window;
 
+pub use self::byte_stream::ByteStream;
 pub use self::connection::Side;
 pub use self::connector::{GrpcConnector, GrpcError};
 pub use self::duplex::Duplex;

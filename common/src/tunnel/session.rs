@@ -5,8 +5,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
+use super::byte_stream::ByteStream;
 use super::connection::{Connection, Side, Ticket};
 use super::driver;
 use super::error::{ResetCode, TunnelError};
@@ -37,16 +36,13 @@ pub struct Incoming {
 impl Session {
     /// Begins a session on `io`. The future is its driver: it runs until the tunnel has ended and
     /// returns why; nothing happens unless it is polled.
-    pub fn start<Io>(
-        io: Io,
+    pub fn start(
+        io: impl ByteStream,
         peer: Peer,
         side: Side,
         limits: Limits,
         hello: Hello,
-    ) -> (Self, impl Future<Output = TunnelError>)
-    where
-        Io: AsyncRead + AsyncWrite + Unpin,
-    {
+    ) -> (Self, impl Future<Output = TunnelError>) {
         let connection = Connection::new(side, limits, hello, driver::now());
         let session = Self { connection: Rc::new(RefCell::new(connection)), peer: Rc::new(peer) };
         let driver = driver::drive(Rc::clone(&session.connection), io);

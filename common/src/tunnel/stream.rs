@@ -146,11 +146,7 @@ impl Inbound {
     }
 
     /// Takes `len` bytes of DATA off the front of `input`.
-    pub(crate) fn push_data(
-        &mut self,
-        input: &mut BytesMut,
-        len: usize,
-    ) -> Result<(), TunnelError> {
+    pub(crate) fn push_data(&mut self, input: &mut Bytes, len: usize) -> Result<(), TunnelError> {
         if self.ended {
             return Err(TunnelError::Protocol("DATA after END"));
         }
@@ -165,7 +161,7 @@ impl Inbound {
         if !self.tail.is_empty() {
             self.chunks.push_back(self.tail.split().freeze());
         }
-        self.chunks.push_back(input.split_to(len).freeze());
+        self.chunks.push_back(input.split_to(len));
         Ok(())
     }
 
@@ -267,7 +263,7 @@ mod tests {
         let mut expected = Vec::new();
         for piece in [&b"one"[..], b"two", &large, b"three", &large] {
             expected.extend_from_slice(piece);
-            let mut input = BytesMut::from(piece);
+            let mut input = Bytes::copy_from_slice(piece);
             let len = input.len();
             inbound.push_data(&mut input, len).unwrap();
             assert!(input.is_empty());
@@ -283,10 +279,10 @@ mod tests {
     #[test]
     fn refuses_what_comes_out_of_order() {
         let mut inbound = Inbound::with_credit(1 << 20);
-        inbound.push_data(&mut BytesMut::from(&b"x"[..]), 1).unwrap();
+        inbound.push_data(&mut Bytes::from_static(b"x"), 1).unwrap();
         assert!(inbound.push_head(Bytes::new()).is_err());
         inbound.push_trailers(Bytes::new()).unwrap();
         assert!(inbound.push_trailers(Bytes::new()).is_err());
-        assert!(inbound.push_data(&mut BytesMut::from(&b"x"[..]), 1).is_err());
+        assert!(inbound.push_data(&mut Bytes::from_static(b"x"), 1).is_err());
     }
 }

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::future::Future;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use super::byte_stream::ByteStream;
 
 /// Accepts the byte streams that the other cluster dials; the `send` side of a transport.
 pub trait Acceptor: 'static {
     /// One authenticated byte stream.
-    type Io: AsyncRead + AsyncWrite + Unpin + 'static;
+    type Io: ByteStream + 'static;
 
     /// The next stream of an authenticated peer. Cancel safe. Logs its own errors and goes on;
     /// a slow or hostile handshake never holds up another.
@@ -18,7 +18,7 @@ pub trait Acceptor: 'static {
 /// Dials the other cluster; the `receive` side of a transport.
 pub trait Connector: 'static {
     /// One authenticated byte stream.
-    type Io: AsyncRead + AsyncWrite + Unpin + 'static;
+    type Io: ByteStream + 'static;
 
     /// One try, handshake included. Bounded in time, but for this: where a third party joins the
     /// two ends (a stock `sshd`), it waits for the other end as long as the third party is alive.

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tunnel_common::tunnel::ByteStream;
 
 const PREFACE: &[u8] = b"\0ISTHMUS\0\x01\0\0";
 const HELLO: u8 = 1;
@@ -108,6 +109,8 @@ impl State {
         }
     }
 }
+
+impl ByteStream for FarEnd {}
 
 impl AsyncRead for FarEnd {
     fn poll_read(

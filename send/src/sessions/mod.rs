@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tunnel_common::config::{Config, Route};
@@ -24,7 +23,9 @@ use tunnel_common::drain::Drain;
 use tunnel_common::error::ProxyError;
 use tunnel_common::http1::Answer;
 use tunnel_common::message::Response;
-use tunnel_common::tunnel::{Duplex, Hello, Limits, Notice, Peer, RecvHalf, Session, Side};
+use tunnel_common::tunnel::{
+    ByteStream, Duplex, Hello, Limits, Notice, Peer, RecvHalf, Session, Side,
+};
 
 pub use self::member::Reach;
 use self::member::{Member, Rank, is_sibling};
@@ -85,7 +86,7 @@ impl Sessions {
     /// Carries requests over `io` until that tunnel ends; where a sibling has dialled, its requests.
     pub fn add<Io>(self: &Rc<Self>, io: Io, peer: Peer)
     where
-        Io: AsyncRead + AsyncWrite + Unpin + 'static,
+        Io: ByteStream + 'static,
     {
         let hello = self.hello.borrow().clone();
         let session = self.start(io, peer, Side::Send, hello);
@@ -96,7 +97,7 @@ impl Sessions {
     /// other session's that is dialled. Returns whether it was this process itself.
     pub(crate) async fn serve_sibling<Io>(self: &Rc<Self>, io: Io, peer: Peer, number: u32) -> bool
     where
-        Io: AsyncRead + AsyncWrite + Unpin + 'static,
+        Io: ByteStream + 'static,
     {
         let hello = Hello { connection: number, ..self.hello.borrow().clone() };
         let session = self.start(io, peer, Side::Receive, hello);
@@ -107,7 +108,7 @@ impl Sessions {
 
     fn start<Io>(&self, io: Io, peer: Peer, side: Side, hello: Hello) -> Session
     where
-        Io: AsyncRead + AsyncWrite + Unpin + 'static,
+        Io: ByteStream + 'static,
     {
         let (session, driver) = Session::start(io, peer, side, self.limits.clone(), hello);
         self.drain.spawn(async move {

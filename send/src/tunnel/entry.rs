@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tunnel_common::dial::dial;
 use tunnel_common::retry::Retry;
-use tunnel_common::tunnel::{Acceptor, HostPort, InvalidTunnelUrl, Peer};
+use tunnel_common::tunnel::{Acceptor, ByteStream, HostPort, InvalidTunnelUrl, Peer};
 
 /// Where a tunnel is entered: `http://HOST:PORT`, as what is there also serves plain HTTP.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -161,6 +161,8 @@ impl AsyncWrite for EntryStream {
         Pin::new(&mut self.tcp).poll_shutdown(cx)
     }
 }
+
+impl ByteStream for EntryStream {}
 
 #[cfg(test)]
 mod tests {

@@ -164,10 +164,14 @@ impl Fuzzed {
     }
 
     fn feed(&mut self) {
-        if let Err(error) = self.connection.receive(&mut self.input, self.now) {
+        if let Err(error) = self.connection.receive(self.input.split().freeze(), self.now) {
             self.connection.fail(error);
         }
-        assert!(self.input.len() <= PREFACE.len() || self.connection.end.is_some());
+        let needed = match self.connection.reading {
+            Reading::Payload(header) => header.len,
+            _ => PREFACE.len(),
+        };
+        assert!(self.connection.partial.len() < needed || self.connection.end.is_some());
     }
 
     /// Drops one half of a stream.

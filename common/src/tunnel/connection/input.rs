@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 
 use super::super::error::{ResetCode, StreamError, TunnelError};
 use super::super::frame::{
@@ -35,16 +35,21 @@ pub(super) enum Reading {
 }
 
 impl Connection {
-    /// Takes in what the peer has sent. What is left in `input` is the beginning of a preface or
-    /// of a frame's header. An error is the tunnel's end, and [`Connection::fail`] is due.
-    pub(crate) fn receive(
-        &mut self,
-        input: &mut BytesMut,
-        now: Instant,
-    ) -> Result<(), TunnelError> {
+    /// Takes in what the peer has sent. An error is the tunnel's end, and [`Connection::fail`] is
+    /// due.
+    pub(crate) fn receive(&mut self, mut input: Bytes, now: Instant) -> Result<(), TunnelError> {
         self.now = now;
         self.liveness.heard(now);
-        while !input.is_empty() && self.end.is_none() && self.step(input)? {}
+        if !self.partial.is_empty() && matches!(self.reading, Reading::Preface | Reading::Header) {
+            self.partial.extend_from_slice(&input);
+            input = std::mem::take(&mut self.partial).freeze();
+        }
+        while !input.is_empty() && self.end.is_none() {
+            if !self.step(&mut input)? {
+                self.partial.extend_from_slice(&input);
+                break;
+            }
+        }
         match self.out.len() <= MAX_OUT {
             true => Ok(()),
             false => Err(TunnelError::Protocol("it sends much and reads little")),
@@ -52,7 +57,7 @@ impl Connection {
     }
 
     /// One step of reading; `false` if more input is needed for it.
-    fn step(&mut self, input: &mut BytesMut) -> Result<bool, TunnelError> {
+    fn step(&mut self, input: &mut Bytes) -> Result<bool, TunnelError> {
         match self.reading {
             Reading::Preface => {
                 let len = input.len().min(PREFACE.len() - 2);
@@ -116,7 +121,7 @@ impl Connection {
         self.reading = match header.kind {
             Kind::Unknown => skip(header.len),
             Kind::Data if header.len == 0 => {
-                self.data(header, &mut BytesMut::new())?;
+                self.data(header, &mut Bytes::new())?;
                 Reading::Header
             }
             Kind::Data => Reading::Data(header),
@@ -227,7 +232,7 @@ impl Connection {
         self.acceptor.wake();
     }
 
-    fn data(&mut self, header: FrameHeader, input: &mut BytesMut) -> Result<(), TunnelError> {
+    fn data(&mut self, header: FrameHeader, input: &mut Bytes) -> Result<(), TunnelError> {
         let len = header.len.min(input.len());
         let left = header.len - len;
         self.reading = match left {

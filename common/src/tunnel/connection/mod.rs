@@ -71,7 +71,7 @@ pub(crate) struct Connection {
     liveness: Liveness,
 
     reading: Reading,
-    /// The beginning of a payload that is needed whole and has not come whole.
+    /// The beginning of a preface, a header or a payload that has not come whole.
     partial: BytesMut,
     /// Small frames since the last PING was due; see [`input`].
     small_frames: u32,

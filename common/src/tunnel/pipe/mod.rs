@@ -7,13 +7,14 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::connection::Connection;
 use self::inbox::Inbox;
 use self::outbox::Outbox;
+use super::byte_stream::ByteStream;
 
 mod call;
 mod connection;
@@ -60,16 +61,23 @@ impl AsyncRead for Pipe {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.unread = ready!(self.poll_receive(cx, &mut BytesMut::new()))?;
+        let len = self.unread.len().min(buffer.remaining());
+        buffer.put_slice(&self.unread.split_to(len));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl ByteStream for Pipe {
+    fn poll_receive(&mut self, cx: &mut Context<'_>, _: &mut BytesMut) -> Poll<io::Result<Bytes>> {
         while self.unread.is_empty() {
             let Some((inbox, _)) = &mut self.call else { break };
             match ready!(inbox.poll_data(cx))? {
                 Some(data) => self.unread = data,
-                None => return Poll::Ready(Ok(())),
+                None => break,
             }
         }
-        let len = self.unread.len().min(buffer.remaining());
-        buffer.put_slice(&self.unread.split_to(len));
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(std::mem::take(&mut self.unread)))
     }
 }
 

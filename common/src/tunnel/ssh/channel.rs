@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use super::super::byte_stream::ByteStream;
 use super::link::Link;
 
 /// What `russh` makes of a message of a channel.
@@ -136,6 +137,8 @@ impl<M: Message> AsyncWrite for SshChannel<M> {
         Poll::Ready(Ok(()))
     }
 }
+
+impl<M: Message> ByteStream for SshChannel<M> {}
 
 impl<M: Message> Drop for SshChannel<M> {
     fn drop(&mut self) {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use http_body_util::{BodyExt, Collected};
-use tokio::io::{AsyncRead, AsyncWrite, duplex};
+use tokio::io::duplex;
 
 use super::*;
 use crate::drain::Drain;
@@ -62,7 +62,7 @@ impl Tunnel {
 }
 
 /// A session whose driver runs.
-fn start(io: impl AsyncRead + AsyncWrite + Unpin + 'static, side: Side, drain: &Drain) -> Session {
+fn start(io: impl ByteStream + 'static, side: Side, drain: &Drain) -> Session {
     let (session, driver) =
         Session::start(io, Peer::default(), side, Limits::default(), Hello::default());
     drain.spawn(async move {

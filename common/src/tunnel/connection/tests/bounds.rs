@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::super::super::error::ResetCode;
 use super::super::super::frame::put_credit;
 use super::*;
@@ -97,7 +99,7 @@ fn floods_end_the_tunnel() {
 fn refuses_other_versions_and_other_protocols() {
     for input in [&b"\0ISTHMUS\0\x02\0\0"[..], b"GET / HTTP/1.1\r\n", b"SSH-2.0-x\r\n"] {
         let mut pair = Pair::new(&Limits::default());
-        let error = pair.send.receive(&mut BytesMut::from(input), pair.now);
+        let error = pair.send.receive(Bytes::from_static(input), pair.now);
         assert!(matches!(error, Err(TunnelError::Version)), "{input:?}");
     }
 }

@@ -51,8 +51,8 @@ impl Pair {
         let now = self.now;
         take(&mut self.send, &mut self.to_receive, len, now);
         take(&mut self.receive, &mut self.to_send, len, now);
-        self.receive.receive(&mut self.to_receive, now)?;
-        self.send.receive(&mut self.to_send, now)
+        self.receive.receive(self.to_receive.split().freeze(), now)?;
+        self.send.receive(self.to_send.split().freeze(), now)
     }
 
     /// Moves bytes until both ends have nothing more to say.

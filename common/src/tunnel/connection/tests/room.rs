@@ -73,7 +73,7 @@ fn who_waits_to_send_a_head_hears_of_a_reset() {
     release(&mut pair.send, id);
     let now = pair.now;
     take(&mut pair.send, &mut pair.to_receive, usize::MAX, now);
-    pair.receive.receive(&mut pair.to_receive, now).unwrap();
+    pair.receive.receive(pair.to_receive.split().freeze(), now).unwrap();
     assert_eq!(wakes.count(), 1);
     assert!(matches!(
         pair.receive.poll_send_head(id, &answer(), true, &cx),
