@@ -82,8 +82,6 @@ impl Connection {
                 input.advance(header.len);
             }
             Reading::Payload(header) => {
-                // Put together apart from `input`, whose buffer would grow with the payload, be
-                // shared by the DATA that follows, and be kept as long as that is unread.
                 let missing = header.len - self.partial.len();
                 self.partial.extend_from_slice(&input.split_to(missing.min(input.len())));
                 if self.partial.len() == header.len {
