@@ -39,6 +39,8 @@ impl Encoding {
         let known = length.or_else(|| body.size_hint().exact());
         match known {
             Some(known) => {
+                // Of an earlier try, when not all of the body was there.
+                fields.remove(Name::TransferEncoding);
                 if length.is_none() {
                     fields.insert(Name::ContentLength, known.to_string().as_bytes());
                 }

@@ -5,9 +5,6 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::Request;
-use http_body::Body;
-use hyper::client::conn::TrySendError;
 use tokio::time::{Instant, timeout_at};
 use tunnel_common::config::{Route, Scheme};
 use tunnel_common::error::ProxyError;
@@ -16,9 +13,11 @@ use tunnel_common::headers::is_offered;
 use tunnel_common::http1::{Answer, Client, MAX_FIELDS, Reply, SendError, Switched};
 use tunnel_common::message::{RequestHead, Response};
 
-use super::body::{RequestBody, Upload, UpstreamBody};
+use super::body::UpstreamBody;
 use super::connect::{Connected, Dialler, timed_out};
 use super::pool::{Pool, Shared};
+use super::replay::{Failed, Replay};
+use super::upload::{RequestBody, Upload};
 use super::{after, failure, rewrite};
 
 /// What a target answers.
@@ -107,31 +106,30 @@ impl Call<'_> {
         head: &mut RequestHead,
         body: RequestBody,
     ) -> Result<UpstreamAnswer, Failed> {
-        // RFC 9110 §9.2.2 allows it for idempotent methods; a body would be gone.
-        let repeatable = body.is_end_stream() && head.method.is_idempotent();
         match connection {
-            Connection::Http1 { client, reused } => {
-                self.http1(client, reused && repeatable, head, body).await
-            }
+            Connection::Http1 { client, reused } => self.http1(client, reused, head, body).await,
             Connection::Http2 { shared, reused } => {
-                Box::pin(self.http2(shared, reused && repeatable, head, body)).await
+                Box::pin(self.http2(shared, reused, head, body)).await
             }
         }
     }
 
-    /// A request that is `repeatable` may be sent again if the kept connection dies under it.
+    /// An idempotent request may be sent again if a connection that was `reused` dies under it.
     async fn http1(
         &self,
         client: Client,
-        repeatable: bool,
+        reused: bool,
         head: &mut RequestHead,
         body: RequestBody,
     ) -> Result<UpstreamAnswer, Failed> {
         rewrite::for_http1(head)?;
-        let upload = body.upload();
+        let replay = Replay::new(reused, head, &body);
+        if replay.idempotent {
+            replay.keep();
+        }
         let answer = {
             let sent = pin!(client.send(head, body, self.inform));
-            self.answer(upload.as_deref(), sent).await?
+            self.answer(replay.upload.as_deref(), sent).await?
         };
         match answer {
             Ok(Reply::Response(response)) => Ok(Answer::Response(
@@ -143,27 +141,26 @@ impl Call<'_> {
             Ok(Reply::Switched(..)) => Err(Failed::Final(ProxyError::HttpProtocol(
                 "it switched to a protocol that was not offered".to_owned(),
             ))),
-            Err(SendError { answered, error }) => match failure::of_http1(&error) {
-                (_, true) if repeatable && !answered => Err(Failed::Retry(RequestBody::empty())),
-                (error, _) => Err(Failed::Final(error)),
-            },
+            Err(SendError { answered: true, error }) => Err(failure::of_http1(&error).0.into()),
+            Err(SendError { error, .. }) => Err(replay.after(failure::of_http1(&error))),
         }
     }
 
-    /// `repeatable` as in [`Self::http1`].
+    /// As [`Self::http1`]; any request may be sent again if the target says that it has not begun it.
     async fn http2(
         &self,
         shared: Shared,
-        repeatable: bool,
+        reused: bool,
         head: &mut RequestHead,
         body: RequestBody,
     ) -> Result<UpstreamAnswer, Failed> {
         rewrite::for_http2(head, self.route)?;
-        let upload = body.upload();
+        let replay = Replay::new(reused, head, &body);
+        replay.keep();
         let Shared { mut sender, streams, .. } = shared;
         let sent = sender.try_send_request(head.to_http(body));
         let waiting = Waiting { pool: &self.pool, streams: &streams, since: Instant::now() };
-        let answer = self.answer(upload.as_deref(), pin!(sent)).await;
+        let answer = self.answer(replay.upload.as_deref(), pin!(sent)).await;
         waiting.end();
         let failed = match answer {
             Ok(Ok(response)) if response.headers().len() > MAX_FIELDS => Failed::Final(
@@ -175,7 +172,7 @@ impl Call<'_> {
                     response.map(|incoming| UpstreamBody::http2(incoming, streams)),
                 ));
             }
-            Ok(Err(failed)) => retry_or_fail(failed, upload.as_deref(), repeatable),
+            Ok(Err(failed)) => replay.after_http2(failed),
             Err(timeout) => timeout.into(),
         };
         match failed {
@@ -238,34 +235,4 @@ impl Drop for Waiting<'_> {
 enum Connection {
     Http1 { client: Client, reused: bool },
     Http2 { shared: Shared, reused: bool },
-}
-
-/// Why there is no answer.
-enum Failed {
-    /// The request's body is whole, and it surely was not acted on or may be repeated.
-    Retry(RequestBody),
-    Final(ProxyError),
-}
-
-impl From<ProxyError> for Failed {
-    fn from(error: ProxyError) -> Self {
-        Self::Final(error)
-    }
-}
-
-fn retry_or_fail(
-    mut failed: TrySendError<Request<RequestBody>>,
-    upload: Option<&Upload>,
-    repeatable: bool,
-) -> Failed {
-    if let Some(request) = failed.take_message() {
-        return Failed::Retry(request.into_body());
-    }
-    if upload.is_some_and(Upload::is_broken) {
-        return Failed::Final(ProxyError::HttpRequest("the request's body broke off".into()));
-    }
-    match failure::classify(failed.error()) {
-        (_, true) if repeatable => Failed::Retry(RequestBody::empty()),
-        (error, _) => Failed::Final(error),
-    }
 }

@@ -17,8 +17,8 @@ use tunnel_common::error::ProxyError;
 use tunnel_common::http1::{Client, Stream};
 use tunnel_common::open_files::is_exhausted;
 
-use super::body::RequestBody;
 use super::lookup::Lookups;
+use super::upload::RequestBody;
 use super::{after, failure, tls};
 
 /// The largest head of a response in HTTP/2; a larger one is an error.

@@ -11,10 +11,12 @@ mod connect;
 mod failure;
 mod lookup;
 mod pool;
+mod replay;
 mod rewrite;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod upload;
 
 use std::error::Error;
 use std::rc::{Rc, Weak};
@@ -30,12 +32,12 @@ use tunnel_common::fields::Name;
 use tunnel_common::headers::check_framing;
 use tunnel_common::message::{RequestHead, Response};
 
-use self::body::RequestBody;
 pub use self::body::UpstreamBody;
 use self::call::Call;
 pub use self::call::UpstreamAnswer;
 use self::connect::Dialler;
 use self::pool::{IDLE_LIMIT, Pools};
+use self::upload::RequestBody;
 
 /// All upstream connections of the process.
 pub struct Upstreams {
@@ -61,7 +63,8 @@ impl Upstreams {
     /// `route.timeout` bounds how long nothing happens before the answer begins: neither its head
     /// nor progress of the upload. It is tried a second time, on a new connection, if a kept
     /// connection turns out to be gone before the request was written, or before any answer to an
-    /// idempotent request without body. Dropping the future aborts the request.
+    /// idempotent one, or if the target says over HTTP/2 that it has not begun it; not where more
+    /// than 16 KiB of its body are gone. Dropping the future aborts the request.
     pub async fn send<B>(
         &self,
         route: &Route,

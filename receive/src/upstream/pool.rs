@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tunnel_common::config::{Scheme, Target, TargetTls};
 use tunnel_common::http1::Client;
 
-use super::body::RequestBody;
+use super::upload::RequestBody;
 
 /// How long a connection may wait for its next request.
 ///

@@ -41,7 +41,7 @@ async fn an_early_dropped_body_closes_its_connection() {
 }
 
 /// An origin that answers once on its first connection and then closes it, after it has read the
-/// next request if `after_reading`. Later connections answer all.
+/// next request's head if `after_reading`. Later connections answer all.
 async fn stale(after_reading: bool) -> World {
     World::new(Scheme::Http, move |mut stream, number| async move {
         while !head(&mut stream).await.is_empty() {
@@ -67,6 +67,45 @@ async fn a_stale_connection_is_replaced() {
     }
 }
 
+/// An origin whose first connection dies with the second request that it has read; otherwise it
+/// answers with the body that it got. `END` ends one.
+async fn dies_after_body() -> World {
+    World::new(Scheme::Http, async |mut stream, number| {
+        for exchange in 0.. {
+            let head = head(&mut stream).await.to_lowercase();
+            let body = match head.contains("content-length") {
+                true => read_until(&mut stream, "END").await,
+                _ if head.contains("chunked") => read_until(&mut stream, "\r\n\r\n").await,
+                false => String::new(),
+            };
+            if head.is_empty() || (number == 0 && exchange == 1) {
+                return;
+            }
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_small_body_is_sent_again_whole() {
+    let largest = [&[b'x'; 16 * 1024 - 3], &b"END"[..]].concat();
+    for (method, body) in [(Method::PUT, b"END".to_vec()), (Method::DELETE, largest)] {
+        let world = dies_after_body().await;
+        world.get().await.unwrap();
+        let again = world.send(request(method).map(|_| Full::from(body.clone()))).await.unwrap();
+        assert_eq!(text(again).await.as_bytes(), body);
+        assert_eq!(world.accepted.get(), 2);
+    }
+    let world = dies_after_body().await;
+    world.get().await.unwrap();
+    let frames = [Frame::data("he".into()), Frame::data("lloEND".into())];
+    let chunks = Frames(frames.into_iter().collect());
+    let again = world.send(request(Method::PUT).map(|_| chunks)).await.unwrap();
+    assert_eq!(text(again).await, "helloEND");
+}
+
 #[tokio::test(flavor = "local")]
 async fn what_may_have_been_acted_on_is_not_repeated() {
     let lost = ProxyError::ConnectionTerminated("the connection to the target");
@@ -75,7 +114,18 @@ async fn what_may_have_been_acted_on_is_not_repeated() {
     assert_eq!(world.send(request(Method::POST)).await.err(), Some(lost.clone()));
     assert_eq!(world.accepted.get(), 1);
 
-    let world = stale(true).await;
+    for (method, body) in [
+        (Method::POST, b"END".to_vec()),
+        (Method::PUT, [&[b'x'; 16 * 1024 - 2], &b"END"[..]].concat()),
+    ] {
+        let world = dies_after_body().await;
+        world.get().await.unwrap();
+        let sent = world.send(request(method.clone()).map(|_| Full::from(body))).await;
+        assert_eq!((sent.err(), world.accepted.get()), (Some(lost.clone()), 1), "{method}");
+    }
+
+    // Its trailers are gone.
+    let world = dies_after_body().await;
     world.get().await.unwrap();
     assert_eq!(world.send(streaming(Method::PUT)).await.err(), Some(lost.clone()));
     assert_eq!(world.accepted.get(), 1);

@@ -59,6 +59,55 @@ async fn a_lost_connection_is_replaced() {
     assert_eq!(world.accepted.get(), 2);
 }
 
+/// A frame (RFC 9113 §4.1) with at most 255 bytes.
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).unwrap();
+    [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
+}
+
+/// Reads frames up to the one that ends `stream`.
+async fn until_ended(from: &mut TcpStream, stream: u8) {
+    loop {
+        let mut head = [0; 9];
+        from.read_exact(&mut head).await.unwrap();
+        let [_, high, low, kind, flags, _, _, _, id] = head;
+        let mut payload = vec![0; usize::from(u16::from_be_bytes([high, low]))];
+        from.read_exact(&mut payload).await.unwrap();
+        // HEADERS or DATA with END_STREAM.
+        if id == stream && kind <= 1 && flags & 1 == 1 {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn what_the_target_says_not_to_have_begun_is_repeated() {
+    const GOAWAY_AFTER_STREAM_1: (u8, u8, &[u8]) = (7, 0, &[0, 0, 0, 1, 0, 0, 0, 0]);
+    const REFUSED_STREAM: (u8, u8, &[u8]) = (3, 3, &[0, 0, 0, 7]);
+    for (kind, stream, payload) in [GOAWAY_AFTER_STREAM_1, REFUSED_STREAM] {
+        let world = World::new(Scheme::H2c, move |mut target, number| async move {
+            if number > 0 {
+                return serve(target, describe).await;
+            }
+            target.read_exact(&mut [0; 24]).await.unwrap();
+            target.write_all(&frame(4, 0, 0, &[])).await.unwrap();
+            until_ended(&mut target, 1).await;
+            // Status 200, which is entry 8 of HPACK's table, ends the stream.
+            target.write_all(&frame(1, 5, 1, &[0x88])).await.unwrap();
+            until_ended(&mut target, 3).await;
+            target.write_all(&frame(kind, 0, stream, payload)).await.unwrap();
+            let _ = target.read_to_end(&mut Vec::new()).await;
+        })
+        .await;
+        assert_eq!(world.get().await.as_deref(), Ok(""));
+        let frames = [Frame::data("he".into()), Frame::data("llo".into())];
+        let body = Frames(frames.into_iter().collect());
+        let answer = world.send(request(Method::POST).map(|_| body)).await.unwrap();
+        assert_eq!(text(answer).await, "POST http://caller/a?b hello 0");
+        assert_eq!(world.accepted.get(), 2);
+    }
+}
+
 /// It may refuse whatever comes before the caller knows its limit, and a POST is not sent twice.
 #[tokio::test(flavor = "local")]
 async fn a_burst_respects_what_the_target_takes() {

@@ -1,0 +1,70 @@
+//! Whether a request that got no answer may be sent again.
+
+use std::rc::Rc;
+
+use http::Request;
+use hyper::client::conn::TrySendError;
+use tunnel_common::error::ProxyError;
+use tunnel_common::message::RequestHead;
+
+use super::failure::{self, Loss};
+use super::upload::{RequestBody, Upload};
+
+/// Why there is no answer.
+pub(super) enum Failed {
+    /// The request's body is whole, and it surely was not acted on or may be repeated.
+    Retry(RequestBody),
+    Final(ProxyError),
+}
+
+impl From<ProxyError> for Failed {
+    fn from(error: ProxyError) -> Self {
+        Self::Final(error)
+    }
+}
+
+/// What decides whether a request may be sent again, and the body for it.
+pub(super) struct Replay {
+    /// The connection was open before, and may have been stale. A new one that dies shows that it is
+    /// the target that fails.
+    reused: bool,
+    pub(super) idempotent: bool,
+    pub(super) upload: Option<Rc<Upload>>,
+}
+
+impl Replay {
+    pub(super) fn new(reused: bool, head: &RequestHead, body: &RequestBody) -> Self {
+        Self { reused, idempotent: head.method.is_idempotent(), upload: body.upload() }
+    }
+
+    /// Keeps the body for another try, where there may be one.
+    pub(super) fn keep(&self) {
+        if let Some(upload) = self.upload.as_ref().filter(|_| self.reused) {
+            upload.keep();
+        }
+    }
+
+    pub(super) fn after(&self, (error, loss): (ProxyError, Loss)) -> Failed {
+        let may_repeat = match loss {
+            Loss::NotBegun => self.reused,
+            // RFC 9110 §9.2.2.
+            Loss::Unknown => self.reused && self.idempotent,
+            Loss::None => false,
+        };
+        let body = may_repeat.then(|| match &self.upload {
+            None => Some(RequestBody::empty()),
+            Some(upload) => upload.again(),
+        });
+        body.flatten().map_or(Failed::Final(error), Failed::Retry)
+    }
+
+    pub(super) fn after_http2(&self, mut failed: TrySendError<Request<RequestBody>>) -> Failed {
+        if let Some(request) = failed.take_message() {
+            return Failed::Retry(request.into_body());
+        }
+        if self.upload.as_deref().is_some_and(Upload::is_broken) {
+            return Failed::Final(ProxyError::HttpRequest("the request's body broke off".into()));
+        }
+        self.after(failure::classify(failed.error()))
+    }
+}
