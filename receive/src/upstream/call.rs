@@ -23,6 +23,11 @@ use super::{after, failure, rewrite};
 /// What a target answers.
 pub type UpstreamAnswer = Answer<UpstreamBody, Switched>;
 
+/// How often a request is sent until the target begins it. A target may take a number of requests from
+/// each HTTP/2 connection and refuse the others that are under way, however many; the last try is the
+/// first on a connection.
+const TRIES: usize = 4;
+
 /// One request on its way to its target.
 pub(super) struct Call<'a> {
     pub(super) route: &'a Route,
@@ -33,27 +38,33 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// At most two tries: on a connection that is open already, then on one that is not.
+    /// The first try is on a connection that is open already, if there is one.
     pub(super) async fn run(
         &self,
         head: &mut RequestHead,
-        body: RequestBody,
+        mut body: RequestBody,
     ) -> Result<UpstreamAnswer, ProxyError> {
         let is_upgrade = head.fields.contains(Name::Upgrade);
-        let body = match self.reuse(is_upgrade) {
-            None => body,
-            Some(connection) => match self.exchange(connection, head, body).await {
-                Err(Failed::Retry(body)) => body,
-                Err(Failed::Final(error)) => return Err(error),
+        let mut open = self.reuse(is_upgrade);
+        let mut losses = 0;
+        for left in (0..TRIES).rev() {
+            let connection = match open.take() {
+                Some(connection) => connection,
+                // Boxed, as it is large and most requests never need it.
+                None => Box::pin(self.open(is_upgrade, left == 0)).await?,
+            };
+            body = match self.exchange(connection, head, body).await {
                 Ok(answer) => return Ok(answer),
-            },
-        };
-        // Boxed, as it is large and most requests never need it.
-        let connection = Box::pin(self.open(is_upgrade)).await?;
-        self.exchange(connection, head, body).await.map_err(|failed| match failed {
-            Failed::Final(error) => error,
-            Failed::Retry(_) => ProxyError::ConnectionTerminated("the connection to the target"),
-        })
+                Err(Failed::Final(error)) => return Err(error),
+                Err(Failed::Lost(_)) if losses == 1 => break,
+                Err(Failed::Lost(body)) => {
+                    losses += 1;
+                    body
+                }
+                Err(Failed::NotBegun(body)) => body,
+            };
+        }
+        Err(failure::LOST)
     }
 
     /// A connection that is open already.
@@ -68,11 +79,12 @@ impl Call<'_> {
         self.pool.shared().map(|shared| Connection::Http2 { shared, reused: true })
     }
 
-    /// A new connection, or one that another request has just opened to be shared.
-    async fn open(&self, is_upgrade: bool) -> Result<Connection, ProxyError> {
+    /// A new connection, or one that another request has just opened to be shared, unless it has to be
+    /// its `own`.
+    async fn open(&self, is_upgrade: bool, own: bool) -> Result<Connection, ProxyError> {
         let start = Instant::now();
         let only_http1 = is_upgrade && self.route.target.scheme == Scheme::Https;
-        if self.pool.is_http1() || only_http1 {
+        if own || only_http1 || self.pool.is_http1() {
             return self.dial(start, only_http1).await;
         }
         let deadline = after(start, self.route.connect_timeout);
@@ -114,7 +126,7 @@ impl Call<'_> {
         }
     }
 
-    /// An idempotent request may be sent again if a connection that was `reused` dies under it.
+    /// An idempotent request may be sent once more if a connection that was `reused` dies under it.
     async fn http1(
         &self,
         client: Client,

@@ -18,7 +18,8 @@ pub(super) enum Loss {
     None,
 }
 
-const LOST: ProxyError = ProxyError::ConnectionTerminated("the connection to the target");
+pub(super) const LOST: ProxyError =
+    ProxyError::ConnectionTerminated("the connection to the target");
 
 /// What an error before the answer means.
 pub(super) fn classify(error: &hyper::Error) -> (ProxyError, Loss) {
@@ -59,6 +60,8 @@ pub(super) fn of_http1(error: &Http1Error) -> (ProxyError, Loss) {
 
 fn is_connection_loss(error: &hyper::Error) -> bool {
     error.is_incomplete_message()
+        // The connection went away while the request waited for leave to open a stream.
+        || error.is_user()
         || error.is_canceled()
         || error.is_closed()
         || error.source().is_some_and(<dyn Error>::is::<io::Error>)

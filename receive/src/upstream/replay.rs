@@ -12,8 +12,10 @@ use super::upload::{RequestBody, Upload};
 
 /// Why there is no answer.
 pub(super) enum Failed {
-    /// The request's body is whole, and it surely was not acted on or may be repeated.
-    Retry(RequestBody),
+    /// The target has surely not begun the request.
+    NotBegun(RequestBody),
+    /// A kept connection was lost, and the request may be repeated.
+    Lost(RequestBody),
     Final(ProxyError),
 }
 
@@ -25,8 +27,8 @@ impl From<ProxyError> for Failed {
 
 /// What decides whether a request may be sent again, and the body for it.
 pub(super) struct Replay {
-    /// The connection was open before, and may have been stale. A new one that dies shows that it is
-    /// the target that fails.
+    /// The connection was open before, and may have been stale or about to end. A new one that refuses
+    /// or dies shows that it is the target that fails.
     reused: bool,
     pub(super) idempotent: bool,
     pub(super) upload: Option<Rc<Upload>>,
@@ -45,22 +47,22 @@ impl Replay {
     }
 
     pub(super) fn after(&self, (error, loss): (ProxyError, Loss)) -> Failed {
-        let may_repeat = match loss {
-            Loss::NotBegun => self.reused,
+        let again: fn(RequestBody) -> Failed = match loss {
+            Loss::NotBegun if self.reused => Failed::NotBegun,
             // RFC 9110 §9.2.2.
-            Loss::Unknown => self.reused && self.idempotent,
-            Loss::None => false,
+            Loss::Unknown if self.reused && self.idempotent => Failed::Lost,
+            _ => return Failed::Final(error),
         };
-        let body = may_repeat.then(|| match &self.upload {
+        let body = match &self.upload {
             None => Some(RequestBody::empty()),
             Some(upload) => upload.again(),
-        });
-        body.flatten().map_or(Failed::Final(error), Failed::Retry)
+        };
+        body.map_or(Failed::Final(error), again)
     }
 
     pub(super) fn after_http2(&self, mut failed: TrySendError<Request<RequestBody>>) -> Failed {
         if let Some(request) = failed.take_message() {
-            return Failed::Retry(request.into_body());
+            return Failed::NotBegun(request.into_body());
         }
         if self.upload.as_deref().is_some_and(Upload::is_broken) {
             return Failed::Final(ProxyError::HttpRequest("the request's body broke off".into()));

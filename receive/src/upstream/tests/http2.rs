@@ -65,47 +65,104 @@ fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
 }
 
-/// Reads frames up to the one that ends `stream`.
-async fn until_ended(from: &mut TcpStream, stream: u8) {
-    loop {
-        let mut head = [0; 9];
-        from.read_exact(&mut head).await.unwrap();
-        let [_, high, low, kind, flags, _, _, _, id] = head;
-        let mut payload = vec![0; usize::from(u16::from_be_bytes([high, low]))];
-        from.read_exact(&mut payload).await.unwrap();
-        // HEADERS or DATA with END_STREAM.
-        if id == stream && kind <= 1 && flags & 1 == 1 {
-            return;
-        }
+/// Reads a frame, and tells its kind, its flags and its stream.
+async fn read_frame(from: &mut TcpStream) -> (u8, u8, u8) {
+    let mut head = [0; 9];
+    from.read_exact(&mut head).await.unwrap();
+    let [_, high, low, kind, flags, _, _, _, stream] = head;
+    let mut payload = vec![0; usize::from(u16::from_be_bytes([high, low]))];
+    from.read_exact(&mut payload).await.unwrap();
+    (kind, flags, stream)
+}
+
+/// Whether it is the last of the request on `stream`: HEADERS or DATA with END_STREAM.
+fn ends((kind, flags, id): (u8, u8, u8), stream: u8) -> bool {
+    kind <= 1 && flags & 1 == 1 && id == stream
+}
+
+/// Begins a connection, whose first request has come when the client knows that it may send more.
+async fn greet(target: &mut TcpStream) {
+    target.read_exact(&mut [0; 24]).await.unwrap();
+    target.write_all(&frame(4, 0, 0, &[])).await.unwrap();
+    let (mut asked, mut acknowledged) = (false, false);
+    while !(asked && acknowledged) {
+        let read = read_frame(target).await;
+        asked |= ends(read, 1);
+        acknowledged |= read == (4, 1, 0);
     }
 }
 
+/// Status 200, which is entry 8 of HPACK's table, without a body.
+async fn answer(target: &mut TcpStream, stream: u8) {
+    target.write_all(&frame(1, 5, stream, &[0x88])).await.unwrap();
+}
+
+fn post() -> Request<Frames> {
+    let frames = [Frame::data("he".into()), Frame::data("llo".into())];
+    request(Method::POST).map(|_| Frames(frames.into_iter().collect()))
+}
+
+/// GOAWAY after stream 1.
+const GOAWAY: (u8, u8, &[u8]) = (7, 0, &[0, 0, 0, 1, 0, 0, 0, 0]);
+
 #[tokio::test(flavor = "local")]
 async fn what_the_target_says_not_to_have_begun_is_repeated() {
-    const GOAWAY_AFTER_STREAM_1: (u8, u8, &[u8]) = (7, 0, &[0, 0, 0, 1, 0, 0, 0, 0]);
     const REFUSED_STREAM: (u8, u8, &[u8]) = (3, 3, &[0, 0, 0, 7]);
-    for (kind, stream, payload) in [GOAWAY_AFTER_STREAM_1, REFUSED_STREAM] {
+    for (kind, stream, payload) in [GOAWAY, REFUSED_STREAM] {
         let world = World::new(Scheme::H2c, move |mut target, number| async move {
             if number > 0 {
                 return serve(target, describe).await;
             }
-            target.read_exact(&mut [0; 24]).await.unwrap();
-            target.write_all(&frame(4, 0, 0, &[])).await.unwrap();
-            until_ended(&mut target, 1).await;
-            // Status 200, which is entry 8 of HPACK's table, ends the stream.
-            target.write_all(&frame(1, 5, 1, &[0x88])).await.unwrap();
-            until_ended(&mut target, 3).await;
+            greet(&mut target).await;
+            answer(&mut target, 1).await;
+            while !ends(read_frame(&mut target).await, 3) {}
             target.write_all(&frame(kind, 0, stream, payload)).await.unwrap();
             let _ = target.read_to_end(&mut Vec::new()).await;
         })
         .await;
         assert_eq!(world.get().await.as_deref(), Ok(""));
-        let frames = [Frame::data("he".into()), Frame::data("llo".into())];
-        let body = Frames(frames.into_iter().collect());
-        let answer = world.send(request(Method::POST).map(|_| body)).await.unwrap();
+        let answer = world.send(post()).await.unwrap();
         assert_eq!(text(answer).await, "POST http://caller/a?b hello 0");
         assert_eq!(world.accepted.get(), 2);
     }
+}
+
+/// Each connection is for one request, and the client learns it when it has sent others.
+#[tokio::test(flavor = "local")]
+async fn a_request_that_is_not_begun_gets_a_connection_of_its_own_at_last() {
+    const MANY: usize = 20;
+    let world = World::new(Scheme::H2c, |mut target, _| async move {
+        greet(&mut target).await;
+        answer(&mut target, 1).await;
+        target.write_all(&frame(GOAWAY.0, 0, GOAWAY.1, GOAWAY.2)).await.unwrap();
+        let _ = target.read_to_end(&mut Vec::new()).await;
+    })
+    .await;
+    let (world, callers) = (Rc::new(world), Drain::new());
+    let answered = Rc::new(Cell::new(0));
+    for _ in 0..MANY {
+        let (world, answered) = (Rc::clone(&world), Rc::clone(&answered));
+        callers.spawn(async move {
+            assert_eq!(world.send(post()).await.unwrap().status(), StatusCode::OK);
+            answered.set(answered.get() + 1);
+        });
+    }
+    callers.finish(LIMIT).await;
+    assert_eq!((answered.get(), world.accepted.get()), (MANY, MANY));
+}
+
+/// A new connection that refuses is not stale.
+#[tokio::test(flavor = "local")]
+async fn a_target_that_refuses_all_is_left_alone() {
+    let world = World::new(Scheme::H2c, |mut target, _| async move {
+        greet(&mut target).await;
+        target.write_all(&frame(3, 0, 1, &[0, 0, 0, 7])).await.unwrap();
+        let _ = target.read_to_end(&mut Vec::new()).await;
+    })
+    .await;
+    let lost = ProxyError::ConnectionTerminated("the connection to the target");
+    assert_eq!(world.get().await, Err(lost));
+    assert_eq!(world.accepted.get(), 1);
 }
 
 /// It may refuse whatever comes before the caller knows its limit, and a POST is not sent twice.
