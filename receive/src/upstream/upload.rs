@@ -77,7 +77,7 @@ impl Body for RequestBody {
 /// How an upload goes. The next piece is asked for only when there is room, that is when the target
 /// has taken some of what came before.
 pub(super) struct Upload {
-    /// What an earlier try had taken, to go out first.
+    /// What an earlier try had taken, to go out first and at once.
     begun: RefCell<Bytes>,
     /// Gone once it has ended, or another try has taken it.
     rest: RefCell<Option<AnyBody>>,
@@ -105,14 +105,18 @@ impl Upload {
 
     /// The whole body once more, if it was kept; this one has no more of it.
     pub(super) fn again(&self) -> Option<RequestBody> {
-        let kept = self.kept.take()?;
-        Some(RequestBody::of(kept.freeze(), self.rest.take()))
+        let kept = self.kept.take()?.freeze();
+        let unsent = self.begun.take();
+        let begun = if unsent.is_empty() { kept } else { unsent };
+        Some(RequestBody::of(begun, self.rest.take()))
     }
 
     fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let begun = self.begun.take();
         if !begun.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(begun))));
+            let frame = Frame::data(begun);
+            self.remember(&frame);
+            return Poll::Ready(Some(Ok(frame)));
         }
         let mut rest = self.rest.borrow_mut();
         let Some(body) = rest.as_mut() else { return Poll::Ready(None) };

@@ -65,31 +65,40 @@ fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
 }
 
-/// Reads a frame, and tells its kind, its flags and its stream.
-async fn read_frame(from: &mut TcpStream) -> (u8, u8, u8) {
+/// Kind, flags, stream and payload of a frame.
+type Read = (u8, u8, u8, Vec<u8>);
+
+async fn read_frame(from: &mut TcpStream) -> Read {
     let mut head = [0; 9];
     from.read_exact(&mut head).await.unwrap();
     let [_, high, low, kind, flags, _, _, _, stream] = head;
     let mut payload = vec![0; usize::from(u16::from_be_bytes([high, low]))];
     from.read_exact(&mut payload).await.unwrap();
-    (kind, flags, stream)
+    (kind, flags, stream, payload)
 }
 
 /// Whether it is the last of the request on `stream`: HEADERS or DATA with END_STREAM.
-fn ends((kind, flags, id): (u8, u8, u8), stream: u8) -> bool {
+fn ends(&(kind, flags, id, _): &Read, stream: u8) -> bool {
     kind <= 1 && flags & 1 == 1 && id == stream
 }
 
-/// Begins a connection, whose first request has come when the client knows that it may send more.
-async fn greet(target: &mut TcpStream) {
+/// Begins a connection, and returns the body of its first request when the client knows that it may
+/// send more.
+async fn greet(target: &mut TcpStream) -> String {
+    let mut body = Vec::new();
     target.read_exact(&mut [0; 24]).await.unwrap();
     target.write_all(&frame(4, 0, 0, &[])).await.unwrap();
     let (mut asked, mut acknowledged) = (false, false);
     while !(asked && acknowledged) {
         let read = read_frame(target).await;
-        asked |= ends(read, 1);
-        acknowledged |= read == (4, 1, 0);
+        asked |= ends(&read, 1);
+        match read {
+            (0, _, 1, data) => body.extend(data),
+            (4, 1, ..) => acknowledged = true,
+            _ => {}
+        }
     }
+    String::from_utf8(body).unwrap()
 }
 
 /// Status 200, which is entry 8 of HPACK's table, without a body.
@@ -115,7 +124,7 @@ async fn what_the_target_says_not_to_have_begun_is_repeated() {
             }
             greet(&mut target).await;
             answer(&mut target, 1).await;
-            while !ends(read_frame(&mut target).await, 3) {}
+            while !ends(&read_frame(&mut target).await, 3) {}
             target.write_all(&frame(kind, 0, stream, payload)).await.unwrap();
             let _ = target.read_to_end(&mut Vec::new()).await;
         })
@@ -132,7 +141,7 @@ async fn what_the_target_says_not_to_have_begun_is_repeated() {
 async fn a_request_that_is_not_begun_gets_a_connection_of_its_own_at_last() {
     const MANY: usize = 20;
     let world = World::new(Scheme::H2c, |mut target, _| async move {
-        greet(&mut target).await;
+        assert_eq!(greet(&mut target).await, "hello");
         answer(&mut target, 1).await;
         target.write_all(&frame(GOAWAY.0, 0, GOAWAY.1, GOAWAY.2)).await.unwrap();
         let _ = target.read_to_end(&mut Vec::new()).await;
