@@ -72,7 +72,7 @@ impl Call<'_> {
         if let Some(client) = self.pool.take_idle() {
             return Some(Connection::Http1 { client, reused: true });
         }
-        // TLS chose HTTP/2 for the shared one, which cannot carry an upgrade.
+        // TLS chose HTTP/2 for the shared ones, which cannot carry an upgrade.
         if is_upgrade && self.route.target.scheme == Scheme::Https {
             return None;
         }
@@ -106,8 +106,8 @@ impl Call<'_> {
                 }
                 Ok(Connection::Http1 { client, reused: false })
             }
-            Connected::Http2(sender) => {
-                Ok(Connection::Http2 { shared: self.pool.share(sender), reused: false })
+            Connected::Http2(sender, most) => {
+                Ok(Connection::Http2 { shared: self.pool.share(sender, most), reused: false })
             }
         }
     }

@@ -1,10 +1,14 @@
 //! New connections: name, address, TCP, TLS, and the task that then drives HTTP on it.
 
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use hyper::client::conn::http2;
+use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -18,6 +22,7 @@ use tunnel_common::http1::{Client, Stream};
 use tunnel_common::open_files::is_exhausted;
 
 use super::lookup::Lookups;
+use super::pool::Sender;
 use super::upload::RequestBody;
 use super::{after, failure, tls};
 
@@ -36,6 +41,10 @@ const FORGIVEN_RESETS: usize = 4096;
 /// Errors of single streams until a connection is given up, in all its life.
 const MAX_ERRORS: usize = 16 * 1024;
 
+/// Until its SETTINGS say how many streams the target takes, it may refuse any beyond one. A target that
+/// says this itself gets its requests one after the other.
+const UNKNOWN: usize = 1;
+
 /// Opens connections to targets.
 pub(super) struct Dialler {
     drain: Drain,
@@ -46,7 +55,8 @@ pub(super) struct Dialler {
 /// A connection that has just been opened.
 pub(super) enum Connected {
     Http1(Client),
-    Http2(http2::SendRequest<RequestBody>),
+    /// And how many requests at once the target takes, as soon as that is known.
+    Http2(Sender, Rc<Cell<usize>>),
 }
 
 impl Dialler {
@@ -136,18 +146,32 @@ impl Dialler {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(STREAM_WINDOW as usize)
             .max_header_list_size(MAX_HEAD_BYTES as u32)
-            // Until its SETTINGS say how many streams the target takes, it may refuse any beyond one.
-            .initial_max_send_streams(1)
+            .initial_max_send_streams(UNKNOWN)
             .max_concurrent_reset_streams(FORGIVEN_RESETS)
             .max_local_error_reset_streams(MAX_ERRORS)
             .handshake(TokioIo::new(io))
             .await
             .map_err(|error| failure::classify(&error).0)?;
-        self.drain.spawn(async move {
-            let _ = connection.await;
-        });
-        Ok(Connected::Http2(sender))
+        let most = Rc::new(Cell::new(usize::MAX));
+        self.drain.spawn(drive(connection, Rc::clone(&most)));
+        Ok(Connected::Http2(sender, most))
     }
+}
+
+/// Runs a connection, and notes how many requests at once its target takes.
+async fn drive<I>(connection: http2::Connection<I, RequestBody, Drain>, most: Rc<Cell<usize>>)
+where
+    I: Read + Write + Unpin + 'static,
+{
+    let mut connection = pin!(connection);
+    let run = poll_fn(|cx| {
+        let ended = connection.as_mut().poll(cx);
+        if ended.is_pending() && connection.current_max_send_streams() > UNKNOWN {
+            most.set(connection.current_max_send_streams());
+        }
+        ended
+    });
+    let _ = run.await;
 }
 
 /// Small writes go out at once, and a peer that vanished while we only wait is noticed in about

@@ -1,9 +1,10 @@
 //! Calls to targets: connections are kept and reused, stale ones are noticed, and every failure has
 //! its own error.
 //!
-//! All of it lives on the data thread. Limits: 2 tries for a request, 256 free connections for a
-//! target, each for 4 s, one shared connection where the target speaks HTTP/2, `connectTimeout` to
-//! open one, `timeout` until the answer begins, 256 fields and 64 KiB for its head, 128 KiB in HTTP/2.
+//! All of it lives on the data thread. Limits: 2 tries for a request, 4 where the target says that it has
+//! not begun it, 256 free connections for a target, each for 4 s, as many shared ones as its limit of
+//! streams asks for where it speaks HTTP/2, `connectTimeout` to open one, `timeout` until the answer
+//! begins, 256 fields and 64 KiB for its head, 128 KiB in HTTP/2.
 
 mod body;
 mod call;
@@ -62,8 +63,8 @@ impl Upstreams {
     ///
     /// `route.timeout` bounds how long nothing happens before the answer begins: neither its head
     /// nor progress of the upload. It is tried a second time, on a new connection, if a kept
-    /// connection turns out to be gone before the request was written, or before any answer to an
-    /// idempotent one, or if the target says over HTTP/2 that it has not begun it; not where more
+    /// connection turns out to be gone before any answer to an idempotent request, and up to four times
+    /// if it was not written or the target says over HTTP/2 that it has not begun it; but not where more
     /// than 16 KiB of its body are gone. Dropping the future aborts the request.
     pub async fn send<B>(
         &self,

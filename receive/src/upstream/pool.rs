@@ -1,4 +1,4 @@
-//! Connections to one target that are open and free: a stack for HTTP/1.1, one shared for HTTP/2.
+//! Connections to one target that are open and free: a stack for HTTP/1.1, shared ones for HTTP/2.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -59,7 +59,7 @@ impl Pools {
         for pool in self.pools.borrow().values() {
             pool.closed.set(true);
             pool.idle.borrow_mut().clear();
-            pool.shared.take();
+            pool.shared.borrow_mut().clear();
         }
     }
 }
@@ -91,8 +91,9 @@ impl Hash for Key {
 /// Connections to one target.
 pub(super) struct Pool {
     idle: RefCell<VecDeque<Idle>>,
-    shared: RefCell<Option<Shared>>,
-    /// Held while the connection that all will share is dialled.
+    /// The oldest first.
+    shared: RefCell<Vec<Shared>>,
+    /// Held while a connection that all will share is dialled.
     dialling: Mutex<()>,
     /// Whether the target is known to speak HTTP/1.1.
     is_http1: Cell<bool>,
@@ -132,13 +133,12 @@ impl Pool {
         }
     }
 
-    /// The connection that requests share, if it is alive.
+    /// The oldest connection that one more request may share, so that those that are no longer needed
+    /// fall out of use.
     pub(super) fn shared(&self) -> Option<Shared> {
-        let mut shared = self.shared.borrow_mut();
-        if shared.as_ref()?.sender.is_closed() {
-            *shared = None;
-        }
-        let shared = shared.as_mut()?;
+        let mut all = self.shared.borrow_mut();
+        all.retain(|shared| !shared.sender.is_closed());
+        let shared = all.iter_mut().find(|shared| shared.has_room())?;
         shared.used = Instant::now();
         Some(shared.clone())
     }
@@ -149,18 +149,18 @@ impl Pool {
     }
 
     /// Offers a new connection to all further requests.
-    pub(super) fn share(&self, sender: http2::SendRequest<RequestBody>) -> Shared {
-        let shared = Shared { sender, used: Instant::now(), streams: Rc::default() };
+    pub(super) fn share(&self, sender: Sender, most: Rc<Cell<usize>>) -> Shared {
+        let shared = Shared { sender, most, used: Instant::now(), streams: Rc::default() };
         self.is_http1.set(false);
         if !self.closed.get() {
-            self.shared.replace(Some(shared.clone()));
+            self.shared.borrow_mut().push(shared.clone());
         }
         shared
     }
 
     /// Gives no further request to `shared`; the ones on it go on.
     pub(super) fn forget(&self, shared: &Rc<()>) {
-        self.shared.borrow_mut().take_if(|current| Rc::ptr_eq(&current.streams, shared));
+        self.shared.borrow_mut().retain(|other| !Rc::ptr_eq(&other.streams, shared));
     }
 
     /// Takes a connection back.
@@ -177,25 +177,42 @@ impl Pool {
 
     fn sweep(&self, now: Instant) {
         expire(&mut self.idle.borrow_mut(), now);
-        self.shared.borrow_mut().take_if(|shared| {
-            let unused = Rc::strong_count(&shared.streams) == 1;
-            shared.sender.is_closed() || (unused && now.duration_since(shared.used) > IDLE_LIMIT)
+        self.shared.borrow_mut().retain(|shared| {
+            let needed = shared.requests() > 0 || now.duration_since(shared.used) <= IDLE_LIMIT;
+            needed && !shared.sender.is_closed()
         });
     }
 
     fn is_empty(&self) -> bool {
-        self.idle.borrow().is_empty() && self.shared.borrow().is_none()
+        self.idle.borrow().is_empty() && self.shared.borrow().is_empty()
     }
 }
 
-/// An HTTP/2 connection that any number of requests use at once. Beyond what the target allows
-/// (`SETTINGS_MAX_CONCURRENT_STREAMS`) they wait, within their answer timeout.
+/// An HTTP/2 connection that requests use at once, as many as the target takes
+/// (`SETTINGS_MAX_CONCURRENT_STREAMS`). Those that were on it before the target said how many wait,
+/// within their answer timeout.
 #[derive(Clone)]
 pub(super) struct Shared {
-    pub(super) sender: http2::SendRequest<RequestBody>,
+    pub(super) sender: Sender,
+    /// How many the target takes, as far as is known.
+    most: Rc<Cell<usize>>,
     used: Instant,
-    /// Counts the streams and names the connection.
+    /// Counts the requests and names the connection.
     pub(super) streams: Rc<()>,
+}
+
+/// Sends requests on an HTTP/2 connection.
+pub(super) type Sender = http2::SendRequest<RequestBody>;
+
+impl Shared {
+    /// Of a connection in the pool, which holds one of `streams` itself.
+    fn requests(&self) -> usize {
+        Rc::strong_count(&self.streams) - 1
+    }
+
+    fn has_room(&self) -> bool {
+        self.requests() < self.most.get()
+    }
 }
 
 struct Idle {

@@ -197,6 +197,40 @@ async fn a_burst_respects_what_the_target_takes() {
     assert_eq!(answered.get(), 50);
 }
 
+/// As streams that stay open are, they would wait for each other.
+#[tokio::test(flavor = "local")]
+async fn what_one_connection_does_not_take_goes_on_another() {
+    const LIMIT_OF_TARGET: u32 = 2;
+    let all = Arc::new(Barrier::new(2 * LIMIT_OF_TARGET as usize));
+    let world = World::new(Scheme::H2c, move |stream, _| {
+        let all = Arc::clone(&all);
+        async move {
+            let wait = move |request: Request<Incoming>| {
+                let all = Arc::clone(&all);
+                async move {
+                    if request.method() == Method::POST {
+                        all.wait().await;
+                    }
+                    describe(request).await
+                }
+            };
+            let mut server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            server.max_concurrent_streams(LIMIT_OF_TARGET);
+            let _ = server.serve_connection(TokioIo::new(stream), service_fn(wait)).await;
+        }
+    })
+    .await;
+    // Its answer shows that the limit has come, too.
+    world.get().await.unwrap();
+    world.get().await.unwrap();
+    let [a, b, c, d] = [(); 4].map(|()| world.send(streaming(Method::POST)));
+    let (a, b, c, d) = tokio::join!(a, b, c, d);
+    for answer in [a, b, c, d] {
+        assert_eq!(text(answer.unwrap()).await, "POST http://caller/a?b hello 1");
+    }
+    assert_eq!(world.accepted.get(), 2);
+}
+
 /// h2 counts what comes late for a stream that was given up as errors of the connection.
 #[tokio::test(flavor = "local")]
 async fn callers_that_give_up_leave_the_connection_to_the_others() {
