@@ -40,3 +40,4 @@ mod observation;
 mod origins;
 mod responses;
 mod smuggling;
+mod turnover;

@@ -23,13 +23,9 @@ pub struct Origin {
 type Start = fn(SocketAddr, &TempDir) -> Command;
 
 /// All of them, by name.
-pub const ALL: [(&str, Start); 6] = [
-    ("nginx", |at, folder| {
-        let mut command = program("nginx");
-        command.arg("-p").arg(folder.path()).arg("-e").arg(folder.path().join("error.log"));
-        command.arg("-c").arg(config("nginx.conf", at, folder));
-        command
-    }),
+pub const ALL: [(&str, Start); 7] = [
+    ("nginx", |at, folder| nginx("nginx.conf", at, folder)),
+    ("nginx-http2", |at, folder| nginx("nginx-http2.conf", at, folder)),
     ("haproxy", |at, folder| {
         let mut command = program("haproxy");
         command.args(["-db", "-f"]).arg(config("haproxy.cfg", at, folder));
@@ -78,6 +74,13 @@ impl Origin {
             log.lines().any(|line| line.contains(last)).then_some(log)
         })
     }
+}
+
+fn nginx(name: &str, at: SocketAddr, folder: &TempDir) -> Command {
+    let mut command = program("nginx");
+    command.arg("-p").arg(folder.path()).arg("-e").arg(folder.path().join("error.log"));
+    command.arg("-c").arg(config(name, at, folder));
+    command
 }
 
 /// A config with its places filled in.
