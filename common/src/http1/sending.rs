@@ -129,6 +129,9 @@ where
                 ready!(wire.borrow_mut().poll_flush(cx))?;
             }
             if self.is_complete {
+                if self.encoding == Encoding::UntilClose {
+                    wire.borrow().stream.reset_when_dropped(false);
+                }
                 return Poll::Ready(Ok(()));
             }
             let frame = match self.body.is_end_stream() {

@@ -3,7 +3,9 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
@@ -33,23 +35,29 @@ impl Stream {
     /// Lets what is written from now on leave together with the end of the stream, which is to follow
     /// at once: one packet less.
     pub(super) fn hold_until_end(&self) {
-        let tcp = match self {
-            #[cfg(any(test, feature = "fuzzing", feature = "testing"))]
-            Self::Memory(_) => return,
-            Self::Plain(plain) => plain,
-            Self::Tls(tls) => tls.get_ref().0,
-        };
         // Without it, the end takes a packet of its own.
-        let _ = socket2::SockRef::from(tcp).set_tcp_cork(true);
+        let _ = self.tcp().map(|tcp| SockRef::from(tcp).set_tcp_cork(true));
+    }
+
+    /// Whether the connection is reset when it is dropped, and not ended. What waits to leave is lost
+    /// then.
+    pub(super) fn reset_when_dropped(&self, reset: bool) {
+        // If that fails, the recipient takes what it has got for all.
+        let linger = reset.then_some(Duration::ZERO);
+        let _ = self.tcp().map(|tcp| SockRef::from(tcp).set_linger(linger));
     }
 
     /// Why the connection has failed, if it has; no read or write is needed to tell.
     pub(super) fn failure(&self) -> Option<io::Error> {
+        self.tcp()?.take_error().unwrap_or_else(Some)
+    }
+
+    fn tcp(&self) -> Option<&TcpStream> {
         match self {
             #[cfg(any(test, feature = "fuzzing", feature = "testing"))]
             Self::Memory(_) => None,
-            Self::Plain(plain) => plain.take_error().unwrap_or_else(Some),
-            Self::Tls(tls) => tls.get_ref().0.take_error().unwrap_or_else(Some),
+            Self::Plain(plain) => Some(plain),
+            Self::Tls(tls) => Some(tls.get_ref().0),
         }
     }
 }

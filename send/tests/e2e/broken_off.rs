@@ -1,5 +1,6 @@
 //! Exchanges that end before their time: each side is told, and nothing is left behind.
 
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
@@ -14,6 +15,7 @@ over_each_transport!({
     a_caller_that_leaves_before_the_answer_cancels_the_request
     a_caller_that_leaves_an_upload_leaves_it_incomplete
     a_target_that_leaves_a_download_leaves_it_incomplete
+    a_caller_of_http_1_0_learns_that_a_download_is_incomplete
     a_target_that_leaves_before_the_answer_is_an_error
     an_answer_that_breaks_off_at_once_is_still_one
 });
@@ -95,7 +97,7 @@ fn a_caller_that_leaves_a_download_cancels_it(transport: Transport) {
     caller.read_exact(1 << 20);
     drop(caller);
     let error = seen.recv_timeout(2 * LIMIT).unwrap();
-    assert_ne!(error, std::io::ErrorKind::WouldBlock, "it was never cancelled");
+    assert_ne!(error, ErrorKind::WouldBlock, "it was never cancelled");
     bridge.until_idle();
 }
 
@@ -156,6 +158,30 @@ fn a_target_that_leaves_a_download_leaves_it_incomplete(transport: Transport) {
         assert_eq!(caller.read_exact(body.len()), body.as_bytes());
         leave.send(()).unwrap();
         assert_eq!(caller.rest(), b"", "it looks complete");
+    }
+    bridge.until_idle();
+}
+
+/// Its answer ends with the connection, so that an ordinary end would pass for its own.
+fn a_caller_of_http_1_0_learns_that_a_download_is_incomplete(transport: Transport) {
+    let (leave, seen) = sync_channel::<()>(0);
+    let seen = Arc::new(Mutex::new(seen));
+    let origin = Origin::script(move |mut socket| {
+        let Some((line, _)) = socket.head() else { return };
+        socket.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n");
+        seen.lock().unwrap().recv_timeout(LIMIT).unwrap();
+        if line.contains("/whole") {
+            socket.send("0\r\n\r\n");
+        }
+    });
+    let bridge = Bridge::new(transport).route("download", &origin).start();
+    for (path, end) in [("/whole", None), ("/broken", Some(ErrorKind::ConnectionReset))] {
+        let mut caller = bridge.call("download");
+        caller.send(format!("GET {path} HTTP/1.0\r\n\r\n"));
+        assert_eq!(caller.head().status, 200);
+        assert_eq!(caller.read_exact(3), b"one");
+        leave.send(()).unwrap();
+        assert_eq!(caller.end(), end, "{path}");
     }
     bridge.until_idle();
 }

@@ -76,6 +76,12 @@ impl Caller {
         bytes
     }
 
+    /// The failure that the connection ends with, and not the other end's close.
+    #[allow(dead_code, reason = "not every test binary tells them apart")]
+    pub fn end(&mut self) -> Option<ErrorKind> {
+        self.0.read_to_end(&mut Vec::new()).err().map(|error| error.kind())
+    }
+
     /// What comes until the other end closes; a reset counts as a close.
     pub fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
