@@ -22,6 +22,7 @@ use tunnel_common::http1::Answer;
 
 use super::{UpstreamAnswer, UpstreamBody, Upstreams};
 
+mod frames;
 mod http1;
 mod http2;
 mod limits;
