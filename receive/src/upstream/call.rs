@@ -26,7 +26,7 @@ pub type UpstreamAnswer = Answer<UpstreamBody, Switched>;
 /// How often a request is sent until the target begins it. A target may take a number of requests from
 /// each HTTP/2 connection and refuse the others that are under way, however many; the last try is the
 /// first on a connection.
-const TRIES: usize = 4;
+pub(super) const TRIES: usize = 4;
 
 /// One request on its way to its target.
 pub(super) struct Call<'a> {
@@ -94,8 +94,12 @@ impl Call<'_> {
             return Ok(Connection::Http2 { shared, reused: true });
         }
         // If the target was found to speak HTTP/1.1 meanwhile, nobody behind needs to wait.
-        let _turn = (!self.pool.is_http1()).then_some(turn);
-        self.dial(start, false).await
+        let turn = (!self.pool.is_http1()).then_some(turn);
+        let connection = self.dial(start, false).await?;
+        if let Connection::Http2 { shared, .. } = &connection {
+            self.dialler.hold(turn, shared.link.clone(), deadline);
+        }
+        Ok(connection)
     }
 
     async fn dial(&self, start: Instant, only_http1: bool) -> Result<Connection, ProxyError> {
@@ -106,8 +110,8 @@ impl Call<'_> {
                 }
                 Ok(Connection::Http1 { client, reused: false })
             }
-            Connected::Http2(sender, most) => {
-                Ok(Connection::Http2 { shared: self.pool.share(sender, most), reused: false })
+            Connected::Http2(sender, link) => {
+                Ok(Connection::Http2 { shared: self.pool.share(sender, link), reused: false })
             }
         }
     }
@@ -136,7 +140,7 @@ impl Call<'_> {
     ) -> Result<UpstreamAnswer, Failed> {
         rewrite::for_http1(head)?;
         let replay = Replay::new(reused, head, &body);
-        if replay.idempotent {
+        if replay.survives_loss() {
             replay.keep();
         }
         let answer = {
@@ -169,7 +173,7 @@ impl Call<'_> {
         rewrite::for_http2(head, self.route)?;
         let replay = Replay::new(reused, head, &body);
         replay.keep();
-        let Shared { mut sender, streams, .. } = shared;
+        let Shared { mut sender, streams, link, .. } = shared;
         let sent = sender.try_send_request(head.to_http(body));
         let waiting = Waiting { pool: &self.pool, streams: &streams, since: Instant::now() };
         let answer = self.answer(replay.upload.as_deref(), pin!(sent)).await;
@@ -184,7 +188,7 @@ impl Call<'_> {
                     response.map(|incoming| UpstreamBody::http2(incoming, streams)),
                 ));
             }
-            Ok(Err(failed)) => replay.after_http2(failed),
+            Ok(Err(failed)) => replay.after_http2(failed, link.failure()),
             Err(timeout) => timeout.into(),
         };
         match failed {

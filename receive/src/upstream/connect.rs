@@ -1,10 +1,10 @@
 //! New connections: name, address, TCP, TLS, and the task that then drives HTTP on it.
 
-use std::cell::Cell;
+use std::cell::{OnceCell, RefCell};
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::rc::Rc;
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use hyper::client::conn::http2;
@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_rustls::TlsConnector;
 use tunnel_common::config::{Route, Scheme, Target};
 use tunnel_common::drain::Drain;
@@ -41,9 +41,8 @@ const FORGIVEN_RESETS: usize = 4096;
 /// Errors of single streams until a connection is given up, in all its life.
 const MAX_ERRORS: usize = 16 * 1024;
 
-/// Until its SETTINGS say how many streams the target takes, it may refuse any beyond one. A target that
-/// says this itself gets its requests one after the other.
-const UNKNOWN: usize = 1;
+/// How many streams a target takes before its SETTINGS say how many: it may refuse any.
+const UNKNOWN: usize = 0;
 
 /// Opens connections to targets.
 pub(super) struct Dialler {
@@ -55,8 +54,7 @@ pub(super) struct Dialler {
 /// A connection that has just been opened.
 pub(super) enum Connected {
     Http1(Client),
-    /// And how many requests at once the target takes, as soon as that is known.
-    Http2(Sender, Rc<Cell<usize>>),
+    Http2(Sender, Link),
 }
 
 impl Dialler {
@@ -152,26 +150,61 @@ impl Dialler {
             .handshake(TokioIo::new(io))
             .await
             .map_err(|error| failure::classify(&error).0)?;
-        let most = Rc::new(Cell::new(usize::MAX));
-        self.drain.spawn(drive(connection, Rc::clone(&most)));
-        Ok(Connected::Http2(sender, most))
+        let connection = Rc::new(RefCell::new(connection));
+        let link = Link::of(Rc::downgrade(&connection));
+        let failure = Rc::clone(&link.failure);
+        self.drain.spawn(async move {
+            let ended = poll_fn(|cx| Pin::new(&mut *connection.borrow_mut()).poll(cx)).await;
+            if let Err(error) = ended {
+                let _ = failure.set(error);
+            }
+        });
+        Ok(Connected::Http2(sender, link))
+    }
+
+    /// Keeps the `turn` to dial until the target has said how many streams it takes, so that the
+    /// requests behind know whether they need connections of their own; not beyond `deadline`.
+    pub(super) fn hold<T: 'static>(&self, turn: T, link: Link, deadline: Instant) {
+        self.drain.spawn(async move {
+            // hyper tells nobody when SETTINGS come.
+            while link.most_streams() == Some(UNKNOWN) && Instant::now() < deadline {
+                sleep(Duration::from_millis(1)).await;
+            }
+            drop(turn);
+        });
     }
 }
 
-/// Runs a connection, and notes how many requests at once its target takes.
-async fn drive<I>(connection: http2::Connection<I, RequestBody, Drain>, most: Rc<Cell<usize>>)
-where
-    I: Read + Write + Unpin + 'static,
-{
-    let mut connection = pin!(connection);
-    let run = poll_fn(|cx| {
-        let ended = connection.as_mut().poll(cx);
-        if ended.is_pending() && connection.current_max_send_streams() > UNKNOWN {
-            most.set(connection.current_max_send_streams());
-        }
-        ended
-    });
-    let _ = run.await;
+/// What hyper tells of an HTTP/2 connection only where it is driven.
+#[derive(Clone)]
+pub(super) struct Link {
+    most: Rc<dyn Fn() -> Option<usize>>,
+    failure: Rc<OnceCell<hyper::Error>>,
+}
+
+impl Link {
+    /// The reference is weak because an ended connection must be dropped: that frees what waits for it.
+    fn of<I>(connection: Weak<RefCell<http2::Connection<I, RequestBody, Drain>>>) -> Self
+    where
+        I: Read + Write + Unpin + 'static,
+    {
+        let most = move || {
+            let connection = connection.upgrade()?;
+            let most = connection.try_borrow().ok()?.current_max_send_streams();
+            Some(most)
+        };
+        Self { most: Rc::new(most), failure: Rc::default() }
+    }
+
+    /// How many streams at a time the target takes now; `None` once the connection has ended.
+    pub(super) fn most_streams(&self) -> Option<usize> {
+        (self.most)()
+    }
+
+    /// Why the connection has ended, if by an error.
+    pub(super) fn failure(&self) -> Option<&hyper::Error> {
+        self.failure.get()
+    }
 }
 
 /// Small writes go out at once, and a peer that vanished while we only wait is noticed in about

@@ -4,15 +4,17 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::Authority;
 use hyper::client::conn::http2;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::Instant;
 use tunnel_common::config::{Scheme, Target, TargetTls};
 use tunnel_common::http1::Client;
 
+use super::connect::Link;
 use super::upload::RequestBody;
 
 /// How long a connection may wait for its next request.
@@ -94,7 +96,7 @@ pub(super) struct Pool {
     /// The oldest first.
     shared: RefCell<Vec<Shared>>,
     /// Held while a connection that all will share is dialled.
-    dialling: Mutex<()>,
+    dialling: Arc<Mutex<()>>,
     /// Whether the target is known to speak HTTP/1.1.
     is_http1: Cell<bool>,
     closed: Cell<bool>,
@@ -105,7 +107,7 @@ impl Pool {
         Self {
             idle: RefCell::default(),
             shared: RefCell::default(),
-            dialling: Mutex::default(),
+            dialling: Arc::default(),
             is_http1: Cell::new(scheme == Scheme::Http),
             closed: Cell::new(closed),
         }
@@ -117,8 +119,8 @@ impl Pool {
     }
 
     /// Waits for the turn to dial a connection that others may share. Cancel safe.
-    pub(super) async fn dial_turn(&self) -> MutexGuard<'_, ()> {
-        self.dialling.lock().await
+    pub(super) async fn dial_turn(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.dialling).lock_owned().await
     }
 
     /// The free connection that was used last: the hottest one, while the others may grow old.
@@ -149,8 +151,8 @@ impl Pool {
     }
 
     /// Offers a new connection to all further requests.
-    pub(super) fn share(&self, sender: Sender, most: Rc<Cell<usize>>) -> Shared {
-        let shared = Shared { sender, most, used: Instant::now(), streams: Rc::default() };
+    pub(super) fn share(&self, sender: Sender, link: Link) -> Shared {
+        let shared = Shared { sender, link, used: Instant::now(), streams: Rc::default() };
         self.is_http1.set(false);
         if !self.closed.get() {
             self.shared.borrow_mut().push(shared.clone());
@@ -189,13 +191,11 @@ impl Pool {
 }
 
 /// An HTTP/2 connection that requests use at once, as many as the target takes
-/// (`SETTINGS_MAX_CONCURRENT_STREAMS`). Those that were on it before the target said how many wait,
-/// within their answer timeout.
+/// (`SETTINGS_MAX_CONCURRENT_STREAMS`).
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) sender: Sender,
-    /// How many the target takes, as far as is known.
-    most: Rc<Cell<usize>>,
+    pub(super) link: Link,
     used: Instant,
     /// Counts the requests and names the connection.
     pub(super) streams: Rc<()>,
@@ -211,7 +211,7 @@ impl Shared {
     }
 
     fn has_room(&self) -> bool {
-        self.requests() < self.most.get()
+        self.link.most_streams().is_some_and(|most| self.requests() < most)
     }
 }
 

@@ -27,10 +27,10 @@ impl From<ProxyError> for Failed {
 
 /// What decides whether a request may be sent again, and the body for it.
 pub(super) struct Replay {
-    /// The connection was open before, and may have been stale or about to end. A new one that refuses
-    /// or dies shows that it is the target that fails.
+    /// The connection was open before, and may have been stale. A new one that dies shows that it is the
+    /// target that fails.
     reused: bool,
-    pub(super) idempotent: bool,
+    idempotent: bool,
     pub(super) upload: Option<Rc<Upload>>,
 }
 
@@ -39,18 +39,23 @@ impl Replay {
         Self { reused, idempotent: head.method.is_idempotent(), upload: body.upload() }
     }
 
-    /// Keeps the body for another try, where there may be one.
+    /// Whether it may be repeated if the connection is lost.
+    pub(super) fn survives_loss(&self) -> bool {
+        self.reused && self.idempotent
+    }
+
+    /// Keeps the body for another try.
     pub(super) fn keep(&self) {
-        if let Some(upload) = self.upload.as_ref().filter(|_| self.reused) {
+        if let Some(upload) = &self.upload {
             upload.keep();
         }
     }
 
     pub(super) fn after(&self, (error, loss): (ProxyError, Loss)) -> Failed {
         let again: fn(RequestBody) -> Failed = match loss {
-            Loss::NotBegun if self.reused => Failed::NotBegun,
+            Loss::NotBegun => Failed::NotBegun,
             // RFC 9110 §9.2.2.
-            Loss::Unknown if self.reused && self.idempotent => Failed::Lost,
+            Loss::Unknown if self.survives_loss() => Failed::Lost,
             _ => return Failed::Final(error),
         };
         let body = match &self.upload {
@@ -60,13 +65,20 @@ impl Replay {
         body.map_or(Failed::Final(error), again)
     }
 
-    pub(super) fn after_http2(&self, mut failed: TrySendError<Request<RequestBody>>) -> Failed {
+    /// `end` is why the connection has ended, if by an error.
+    pub(super) fn after_http2(
+        &self,
+        mut failed: TrySendError<Request<RequestBody>>,
+        end: Option<&hyper::Error>,
+    ) -> Failed {
         if let Some(request) = failed.take_message() {
             return Failed::NotBegun(request.into_body());
         }
         if self.upload.as_deref().is_some_and(Upload::is_broken) {
             return Failed::Final(ProxyError::HttpRequest("the request's body broke off".into()));
         }
-        self.after(failure::classify(failed.error()))
+        // A request that waited for leave to open a stream is not told.
+        let error = end.filter(|_| failed.error().is_user()).unwrap_or(failed.error());
+        self.after(failure::classify(error))
     }
 }

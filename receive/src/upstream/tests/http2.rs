@@ -1,12 +1,13 @@
 //! HTTP/2 targets: one connection for all.
 
-use super::super::call::IN_VAIN;
+use super::super::call::{IN_VAIN, TRIES};
 use super::frames::{answer, ends, frame, greet, read_frame};
 use super::*;
 use hyper_util::rt::TokioExecutor;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{Barrier, Notify};
+use tokio::task::JoinSet;
 use tunnel_common::http1::MAX_FIELDS;
 
 /// Runs a hyper HTTP/2 server, whose tasks must be `Send`.
@@ -114,18 +115,17 @@ async fn a_request_that_is_not_begun_gets_a_connection_of_its_own_at_last() {
     assert_eq!((answered.get(), world.accepted.get()), (MANY, MANY));
 }
 
-/// A new connection that refuses is not stale.
 #[tokio::test(flavor = "local")]
-async fn a_target_that_refuses_all_is_left_alone() {
+async fn a_target_that_refuses_all_is_left_alone_at_last() {
     let world = World::new(Scheme::H2c, |mut target, _| async move {
-        greet(&mut target).await;
+        assert_eq!(greet(&mut target).await, "hello");
         target.write_all(&frame(3, 0, 1, &[0, 0, 0, 7])).await.unwrap();
         let _ = target.read_to_end(&mut Vec::new()).await;
     })
     .await;
     let lost = ProxyError::ConnectionTerminated("the connection to the target");
-    assert_eq!(world.get().await, Err(lost));
-    assert_eq!(world.accepted.get(), 1);
+    assert_eq!(world.send(post()).await.err(), Some(lost));
+    assert_eq!(world.accepted.get(), TRIES);
 }
 
 /// It may refuse whatever comes before the caller knows its limit, and a POST is not sent twice.
@@ -153,36 +153,42 @@ async fn a_burst_respects_what_the_target_takes() {
 
 /// As streams that stay open are, they would wait for each other.
 #[tokio::test(flavor = "local")]
-async fn what_one_connection_does_not_take_goes_on_another() {
-    const LIMIT_OF_TARGET: u32 = 2;
-    let all = Arc::new(Barrier::new(2 * LIMIT_OF_TARGET as usize));
-    let world = World::new(Scheme::H2c, move |stream, _| {
-        let all = Arc::clone(&all);
-        async move {
-            let wait = move |request: Request<Incoming>| {
-                let all = Arc::clone(&all);
-                async move {
-                    if request.method() == Method::POST {
-                        all.wait().await;
+async fn what_one_connection_does_not_take_goes_on_others() {
+    const REQUESTS: usize = 6;
+    for (limit, is_known) in [(1, false), (2, false), (1, true), (2, true)] {
+        let all = Arc::new(Barrier::new(REQUESTS));
+        let world = World::new(Scheme::H2c, move |stream, _| {
+            let all = Arc::clone(&all);
+            async move {
+                let wait = move |request: Request<Incoming>| {
+                    let all = Arc::clone(&all);
+                    async move {
+                        if request.method() == Method::POST {
+                            all.wait().await;
+                        }
+                        describe(request).await
                     }
-                    describe(request).await
-                }
-            };
-            let mut server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-            server.max_concurrent_streams(LIMIT_OF_TARGET);
-            let _ = server.serve_connection(TokioIo::new(stream), service_fn(wait)).await;
+                };
+                let mut server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                server.max_concurrent_streams(limit);
+                let _ = server.serve_connection(TokioIo::new(stream), service_fn(wait)).await;
+            }
+        })
+        .await;
+        if is_known {
+            world.get().await.unwrap();
         }
-    })
-    .await;
-    // Its answer shows that the limit has come, too.
-    world.get().await.unwrap();
-    world.get().await.unwrap();
-    let [a, b, c, d] = [(); 4].map(|()| world.send(streaming(Method::POST)));
-    let (a, b, c, d) = tokio::join!(a, b, c, d);
-    for answer in [a, b, c, d] {
-        assert_eq!(text(answer.unwrap()).await, "POST http://caller/a?b hello 1");
+        let (world, mut callers) = (Rc::new(world), JoinSet::new());
+        for _ in 0..REQUESTS {
+            let world = Rc::clone(&world);
+            callers.spawn_local(async move {
+                let answer = world.send(streaming(Method::POST)).await.unwrap();
+                assert_eq!(text(answer).await, "POST http://caller/a?b hello 1");
+            });
+        }
+        callers.join_all().await;
+        assert_eq!(world.accepted.get(), REQUESTS / limit as usize, "{limit} {is_known}");
     }
-    assert_eq!(world.accepted.get(), 2);
 }
 
 /// h2 counts what comes late for a stream that was given up as errors of the connection.
