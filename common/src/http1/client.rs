@@ -58,6 +58,12 @@ impl Client {
                 .is_pending()
     }
 
+    /// Whether an idle connection has not ended within this turn of the event loop either, which takes
+    /// milliseconds under load. Costs a system call.
+    pub fn is_still_idle(&mut self) -> bool {
+        self.0.get_mut().stream.is_silent()
+    }
+
     /// Sends a request and waits for the head of its answer. The head gets what says where the
     /// body ends. An answer may come before the request has left whole; the rest is then sent while
     /// the answer's body is read. Informational responses before it are given to `inform`. Dropping

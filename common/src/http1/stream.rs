@@ -1,6 +1,7 @@
 //! The byte stream under an HTTP/1.1 connection: plain TCP or TLS.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -30,6 +31,15 @@ impl Stream {
             Self::Plain(plain) => plain.poll_read_ready(cx).map(drop),
             _ => Poll::Ready(()),
         }
+    }
+
+    /// Whether nothing has come. Asks the system, which knows of an end before the reactor tells.
+    pub(super) fn is_silent(&self) -> bool {
+        let peek = |tcp| SockRef::from(tcp).peek(&mut [MaybeUninit::uninit()]);
+        let blocks = |peeked: io::Result<_>| {
+            peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        };
+        self.tcp().is_none_or(|tcp| blocks(peek(tcp)))
     }
 
     /// Lets what is written from now on leave together with the end of the stream, which is to follow

@@ -5,6 +5,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
 
+use http_body::Body;
 use tokio::time::{Instant, timeout_at};
 use tunnel_common::config::{Route, Scheme};
 use tunnel_common::error::ProxyError;
@@ -45,7 +46,8 @@ impl Call<'_> {
         mut body: RequestBody,
     ) -> Result<UpstreamAnswer, ProxyError> {
         let is_upgrade = head.fields.contains(Name::Upgrade);
-        let mut open = self.reuse(is_upgrade);
+        let is_repeatable = head.method.is_idempotent() && body.is_end_stream();
+        let mut open = self.reuse(is_upgrade, is_repeatable);
         let mut losses = 0;
         for left in (0..TRIES).rev() {
             let connection = match open.take() {
@@ -68,8 +70,8 @@ impl Call<'_> {
     }
 
     /// A connection that is open already.
-    fn reuse(&self, is_upgrade: bool) -> Option<Connection> {
-        if let Some(client) = self.pool.take_idle() {
+    fn reuse(&self, is_upgrade: bool, is_repeatable: bool) -> Option<Connection> {
+        if let Some(client) = self.pool.take_idle(!is_repeatable) {
             return Some(Connection::Http1 { client, reused: true });
         }
         // TLS chose HTTP/2 for the shared ones, which cannot carry an upgrade.

@@ -123,14 +123,15 @@ impl Pool {
         Arc::clone(&self.dialling).lock_owned().await
     }
 
-    /// The free connection that was used last: the hottest one, while the others may grow old.
-    pub(super) fn take_idle(&self) -> Option<Client> {
+    /// The free connection that was used last: the hottest one, while the others may grow old. With
+    /// `surely` it is looked at more closely, for a request that cannot be sent twice.
+    pub(super) fn take_idle(&self, surely: bool) -> Option<Client> {
         let mut idle = self.idle.borrow_mut();
         expire(&mut idle, Instant::now());
         loop {
-            let mut newest = idle.pop_back()?;
-            if newest.client.is_idle() {
-                return Some(newest.client);
+            let mut client = idle.pop_back()?.client;
+            if client.is_idle() && (!surely || client.is_still_idle()) {
+                return Some(client);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Calls to real origins on loopback, most of them scripts that say byte for byte what happens.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Duration;
@@ -117,7 +117,7 @@ impl World {
     async fn until_none_is_free(&self) {
         let pool = self.upstreams.pools.of(&self.route.target);
         within(async {
-            while let Some(client) = pool.take_idle() {
+            while let Some(client) = pool.take_idle(false) {
                 pool.put(client);
                 tokio::task::yield_now().await;
             }

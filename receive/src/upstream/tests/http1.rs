@@ -163,6 +163,27 @@ async fn a_connection_that_was_closed_while_free_costs_nothing() {
     assert_eq!(world.accepted.get(), 2);
 }
 
+/// In the same turn of the event loop as the next request.
+#[tokio::test(flavor = "local")]
+async fn a_connection_that_was_closed_just_now_takes_no_request_that_it_could_lose() {
+    let kept = Rc::new(RefCell::new(None));
+    let keep = Rc::clone(&kept);
+    let world = World::new(Scheme::Http, move |mut stream, _| {
+        let keep = Rc::clone(&keep);
+        async move {
+            head(&mut stream).await;
+            stream.write_all(OK).await.unwrap();
+            keep.replace(Some(stream.into_std().unwrap()));
+        }
+    })
+    .await;
+    for accepted in 1..=2 {
+        let answer = world.send(request(Method::POST)).await.unwrap();
+        assert_eq!((text(answer).await.as_str(), world.accepted.get()), ("ok", accepted));
+        assert!(kept.take().is_some(), "it is closed");
+    }
+}
+
 #[tokio::test(flavor = "local")]
 async fn many_connections_that_were_closed_while_free_cost_nothing() {
     const MANY: usize = 100;
