@@ -72,13 +72,13 @@ impl Call<'_> {
     /// A connection that is open already.
     fn reuse(&self, is_upgrade: bool, is_repeatable: bool) -> Option<Connection> {
         if let Some(client) = self.pool.take_idle(!is_repeatable) {
-            return Some(Connection::Http1 { client, reused: true });
+            return Some(Connection::Http1(client));
         }
         // TLS chose HTTP/2 for the shared ones, which cannot carry an upgrade.
         if is_upgrade && self.route.target.scheme == Scheme::Https {
             return None;
         }
-        self.pool.shared().map(|shared| Connection::Http2 { shared, reused: true })
+        self.pool.shared().map(Connection::Http2)
     }
 
     /// A new connection, or one that another request has just opened to be shared, unless it has to be
@@ -93,12 +93,12 @@ impl Call<'_> {
         let turn =
             timeout_at(deadline, self.pool.dial_turn()).await.map_err(|_| timed_out(self.route))?;
         if let Some(shared) = self.pool.shared() {
-            return Ok(Connection::Http2 { shared, reused: true });
+            return Ok(Connection::Http2(shared));
         }
         // If the target was found to speak HTTP/1.1 meanwhile, nobody behind needs to wait.
         let turn = (!self.pool.is_http1()).then_some(turn);
         let connection = self.dial(start, false).await?;
-        if let Connection::Http2 { shared, .. } = &connection {
+        if let Connection::Http2(shared) = &connection {
             self.dialler.hold(turn, shared.link.clone(), deadline);
         }
         Ok(connection)
@@ -110,11 +110,9 @@ impl Call<'_> {
                 if !only_http1 {
                     self.pool.learn_http1();
                 }
-                Ok(Connection::Http1 { client, reused: false })
+                Ok(Connection::Http1(client))
             }
-            Connected::Http2(sender, link) => {
-                Ok(Connection::Http2 { shared: self.pool.share(sender, link), reused: false })
-            }
+            Connected::Http2(sender, link) => Ok(Connection::Http2(self.pool.share(sender, link))),
         }
     }
 
@@ -125,24 +123,21 @@ impl Call<'_> {
         body: RequestBody,
     ) -> Result<UpstreamAnswer, Failed> {
         match connection {
-            Connection::Http1 { client, reused } => self.http1(client, reused, head, body).await,
-            Connection::Http2 { shared, reused } => {
-                Box::pin(self.http2(shared, reused, head, body)).await
-            }
+            Connection::Http1(client) => self.http1(client, head, body).await,
+            Connection::Http2(shared) => Box::pin(self.http2(shared, head, body)).await,
         }
     }
 
-    /// An idempotent request may be sent once more if a connection that was `reused` dies under it.
+    /// An idempotent request may be sent once more if the connection dies under it.
     async fn http1(
         &self,
         client: Client,
-        reused: bool,
         head: &mut RequestHead,
         body: RequestBody,
     ) -> Result<UpstreamAnswer, Failed> {
         rewrite::for_http1(head)?;
-        let replay = Replay::new(reused, head, &body);
-        if replay.survives_loss() {
+        let replay = Replay::new(head, &body);
+        if replay.idempotent {
             replay.keep();
         }
         let answer = {
@@ -168,12 +163,11 @@ impl Call<'_> {
     async fn http2(
         &self,
         shared: Shared,
-        reused: bool,
         head: &mut RequestHead,
         body: RequestBody,
     ) -> Result<UpstreamAnswer, Failed> {
         rewrite::for_http2(head, self.route)?;
-        let replay = Replay::new(reused, head, &body);
+        let replay = Replay::new(head, &body);
         replay.keep();
         let Shared { mut sender, streams, link, .. } = shared;
         let sent = sender.try_send_request(head.to_http(body));
@@ -251,6 +245,6 @@ impl Drop for Waiting<'_> {
 }
 
 enum Connection {
-    Http1 { client: Client, reused: bool },
-    Http2 { shared: Shared, reused: bool },
+    Http1(Client),
+    Http2(Shared),
 }

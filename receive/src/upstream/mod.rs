@@ -62,10 +62,10 @@ impl Upstreams {
     /// restored; this adds only what the connection needs. A 101 to what was not offered is an error.
     ///
     /// `route.timeout` bounds how long nothing happens before the answer begins: neither its head
-    /// nor progress of the upload. It is tried a second time, on a new connection, if a kept
-    /// connection turns out to be gone before any answer to an idempotent request, and up to four times
-    /// if it was not written or the target says over HTTP/2 that it has not begun it; but not where more
-    /// than 16 KiB of its body are gone. Dropping the future aborts the request.
+    /// nor progress of the upload. An idempotent request is tried a second time, on a new connection, if
+    /// its own is lost before any answer; any is tried up to four times if it was not written or the
+    /// target says over HTTP/2 that it has not begun it; but not where more than 16 KiB of its body are
+    /// gone. Dropping the future aborts the request.
     pub async fn send<B>(
         &self,
         route: &Route,

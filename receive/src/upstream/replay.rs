@@ -14,7 +14,7 @@ use super::upload::{RequestBody, Upload};
 pub(super) enum Failed {
     /// The target has surely not begun the request.
     NotBegun(RequestBody),
-    /// A kept connection was lost, and the request may be repeated.
+    /// The connection was lost, and the request may be repeated.
     Lost(RequestBody),
     Final(ProxyError),
 }
@@ -27,21 +27,13 @@ impl From<ProxyError> for Failed {
 
 /// What decides whether a request may be sent again, and the body for it.
 pub(super) struct Replay {
-    /// The connection was open before, and may have been stale. A new one that dies shows that it is the
-    /// target that fails.
-    reused: bool,
-    idempotent: bool,
+    pub(super) idempotent: bool,
     pub(super) upload: Option<Rc<Upload>>,
 }
 
 impl Replay {
-    pub(super) fn new(reused: bool, head: &RequestHead, body: &RequestBody) -> Self {
-        Self { reused, idempotent: head.method.is_idempotent(), upload: body.upload() }
-    }
-
-    /// Whether it may be repeated if the connection is lost.
-    pub(super) fn survives_loss(&self) -> bool {
-        self.reused && self.idempotent
+    pub(super) fn new(head: &RequestHead, body: &RequestBody) -> Self {
+        Self { idempotent: head.method.is_idempotent(), upload: body.upload() }
     }
 
     /// Keeps the body for another try.
@@ -55,7 +47,7 @@ impl Replay {
         let again: fn(RequestBody) -> Failed = match loss {
             Loss::NotBegun => Failed::NotBegun,
             // RFC 9110 §9.2.2.
-            Loss::Unknown if self.survives_loss() => Failed::Lost,
+            Loss::Unknown if self.idempotent => Failed::Lost,
             _ => return Failed::Final(error),
         };
         let body = match &self.upload {

@@ -129,14 +129,19 @@ async fn what_may_have_been_acted_on_is_not_repeated() {
     world.get().await.unwrap();
     assert_eq!(world.send(streaming(Method::PUT)).await.err(), Some(lost.clone()));
     assert_eq!(world.accepted.get(), 1);
+}
 
-    // On a new connection it is the target that fails, not the connection that is stale.
+#[tokio::test(flavor = "local")]
+async fn a_target_that_dies_of_a_request_gets_it_twice() {
     let world = World::new(Scheme::Http, async |mut stream, _| {
         head(&mut stream).await;
     })
     .await;
-    assert_eq!(world.get().await, Err(lost));
-    assert_eq!(world.accepted.get(), 1);
+    let lost = ProxyError::ConnectionTerminated("the connection to the target");
+    assert_eq!(world.get().await, Err(lost.clone()));
+    assert_eq!(world.accepted.get(), 2);
+    assert_eq!(world.send(request(Method::POST)).await.err(), Some(lost));
+    assert_eq!(world.accepted.get(), 3);
 }
 
 #[tokio::test(flavor = "local")]
