@@ -1,8 +1,12 @@
-//! The heads of messages, as every leg of the way has them.
+//! The heads of messages, as every leg of the way has them, and how long a body either end keeps.
 
 use http::{Method, StatusCode, Uri, Version, request, response};
 
 use crate::fields::Fields;
+
+/// How many bytes of a request's body an end keeps, so that the request can be sent again: most API
+/// calls, and little beside a stream's credit.
+pub const KEPT_BODY: usize = 16 * 1024;
 
 /// The head of a request.
 #[derive(Clone, Debug, PartialEq)]

@@ -8,9 +8,10 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
+use tunnel_common::message::KEPT_BODY;
 
-/// A body that says to be no longer is kept: most API calls, and little beside the stream's credit.
-const KEPT: u64 = 16 * 1024;
+/// A body that says to be no longer is kept.
+const KEPT: u64 = KEPT_BODY as u64;
 
 /// How long a request may wait for the body that is to be kept; a slower one is passed on as it
 /// comes.
@@ -170,7 +171,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_large_body_is_sent_once() {
-        const LARGE: &[u8] = &[7; KEPT as usize + 1];
+        const LARGE: &[u8] = &[7; KEPT_BODY + 1];
         let mut upload = upload(LARGE.len(), &[LARGE]).await;
         assert!(upload.is_untouched());
         assert_eq!(first_frame(&mut upload).await.unwrap(), LARGE);

@@ -10,9 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::time::Instant;
-
-/// So much of a body is kept for a second try: as much as `tunnel-send` keeps.
-const KEPT: usize = 16 * 1024;
+use tunnel_common::message::KEPT_BODY;
 
 /// Any error that a caller's body may end in.
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
@@ -134,7 +132,7 @@ impl Upload {
         let mut kept = self.kept.borrow_mut();
         let Some(before) = kept.as_mut() else { return };
         match frame.data_ref() {
-            Some(data) if before.len() + data.len() <= KEPT => before.extend_from_slice(data),
+            Some(data) if before.len() + data.len() <= KEPT_BODY => before.extend_from_slice(data),
             _ => *kept = None,
         }
     }
