@@ -79,13 +79,11 @@ impl Client {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let encoding = request_encoding(head, &body);
-        let mut exchange = Exchange {
-            wire: self.0,
-            sending: (!body.is_end_stream()).then(|| Sending::new(Box::pin(body), encoding, false)),
-            upload_error: None,
-            scanned: 0,
-            has_informed: false,
-        };
+        let wire = self.0;
+        let sending = (!body.is_end_stream())
+            .then(|| Sending::new(Box::pin(body), encoding, false, &wire.borrow().stream));
+        let mut exchange =
+            Exchange { wire, sending, upload_error: None, scanned: 0, has_informed: false };
         let out = exchange.wire.get_mut().output();
         head::put_request(out, head);
         out.extend_from_slice(b"\r\n");

@@ -10,6 +10,7 @@ use http_body::Body;
 
 use super::error::Http1Error;
 use super::head;
+use super::stream::Stream;
 use super::wire::Wire;
 use crate::fields::{Fields, Name};
 
@@ -113,7 +114,11 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BodyError>,
 {
-    pub(super) fn new(body: B, encoding: Encoding, is_last: bool) -> Self {
+    pub(super) fn new(body: B, encoding: Encoding, is_last: bool, stream: &Stream) -> Self {
+        if encoding == Encoding::UntilClose {
+            // Until all has left, only a reset tells that the end is not the body's.
+            stream.reset_when_dropped(true);
+        }
         Self { body, encoding, is_last, is_complete: false }
     }
 

@@ -217,13 +217,9 @@ impl<'a> Connection<'a> {
         let out = &mut *self.wire.borrow_mut();
         // A caller that still waits to be asked for its body learns the outcome instead.
         out.expects_continue = false;
-        if encoding == Encoding::UntilClose {
-            // Only a reset tells that the end is not the body's.
-            out.stream.reset_when_dropped(true);
-        }
         head::put_response(out.output(), &response);
         out.output().extend_from_slice(b"\r\n");
-        Sending::new(response.body, encoding, !keep_alive)
+        Sending::new(response.body, encoding, !keep_alive, &out.stream)
     }
 
     /// Whether the request is read to its end: who fails it early seldom wants its rest.
