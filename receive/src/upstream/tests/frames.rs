@@ -27,12 +27,17 @@ pub(super) fn ends(&(kind, flags, id, _): &Read, stream: u32) -> bool {
     kind <= 1 && flags & 1 == 1 && id == stream
 }
 
+/// Begins a connection: the client's preface, and SETTINGS without a limit.
+pub(super) async fn begin(target: &mut TcpStream) {
+    target.read_exact(&mut [0; 24]).await.unwrap();
+    target.write_all(&frame(4, 0, 0, &[])).await.unwrap();
+}
+
 /// Begins a connection, and returns the body of its first request when the client knows that it may
 /// send more.
 pub(super) async fn greet(target: &mut TcpStream) -> String {
+    begin(target).await;
     let mut body = Vec::new();
-    target.read_exact(&mut [0; 24]).await.unwrap();
-    target.write_all(&frame(4, 0, 0, &[])).await.unwrap();
     let (mut asked, mut acknowledged) = (false, false);
     while !(asked && acknowledged) {
         let read = read_frame(target).await;

@@ -1,7 +1,7 @@
-//! HTTP/2 targets: one connection for all.
+//! HTTP/2 targets: connections that requests share.
 
 use super::super::call::{IN_VAIN, TRIES};
-use super::frames::{answer, ends, frame, greet, read_frame};
+use super::frames::{answer, begin, ends, frame, greet, read_frame};
 use super::*;
 use hyper_util::rt::TokioExecutor;
 use std::sync::Arc;
@@ -16,8 +16,35 @@ where
     S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send + 'static,
 {
-    let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    serve_at_most(None, stream, service).await;
+}
+
+/// The same with a limit of streams.
+async fn serve_at_most<S, F>(limit: impl Into<Option<u32>>, stream: TcpStream, service: S)
+where
+    S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send + 'static,
+{
+    let mut server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    server.max_concurrent_streams(limit);
     let _ = server.serve_connection(TokioIo::new(stream), service_fn(service)).await;
+}
+
+/// Sends so many requests at once, and returns what their answers say.
+async fn at_once<B>(world: &Rc<World>, count: usize, request: fn() -> Request<B>) -> Vec<String>
+where
+    B: http_body::Body<Data = Bytes, Error = Infallible> + 'static,
+{
+    let mut callers = JoinSet::new();
+    for _ in 0..count {
+        let world = Rc::clone(world);
+        callers.spawn_local(async move {
+            let answer = world.send(request()).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::OK);
+            text(answer).await
+        });
+    }
+    callers.join_all().await
 }
 
 #[tokio::test(flavor = "local")]
@@ -102,17 +129,9 @@ async fn a_request_that_is_not_begun_gets_a_connection_of_its_own_at_last() {
         let _ = target.read_to_end(&mut Vec::new()).await;
     })
     .await;
-    let (world, callers) = (Rc::new(world), Drain::new());
-    let answered = Rc::new(Cell::new(0));
-    for _ in 0..MANY {
-        let (world, answered) = (Rc::clone(&world), Rc::clone(&answered));
-        callers.spawn(async move {
-            assert_eq!(world.send(post()).await.unwrap().status(), StatusCode::OK);
-            answered.set(answered.get() + 1);
-        });
-    }
-    callers.finish(LIMIT).await;
-    assert_eq!((answered.get(), world.accepted.get()), (MANY, MANY));
+    let world = Rc::new(world);
+    let answers = at_once(&world, MANY, post).await;
+    assert_eq!((answers.len(), world.accepted.get()), (MANY, MANY));
 }
 
 #[tokio::test(flavor = "local")]
@@ -128,27 +147,12 @@ async fn a_target_that_refuses_all_is_left_alone_at_last() {
     assert_eq!(world.accepted.get(), TRIES);
 }
 
-/// It may refuse whatever comes before the caller knows its limit, and a POST is not sent twice.
+/// It may refuse whatever is beyond its limit.
 #[tokio::test(flavor = "local")]
 async fn a_burst_respects_what_the_target_takes() {
-    let world = World::new(Scheme::H2c, |stream, _| async move {
-        let mut server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-        server.max_concurrent_streams(2);
-        let _ = server.serve_connection(TokioIo::new(stream), service_fn(describe)).await;
-    })
-    .await;
-    let (world, callers) = (Rc::new(world), Drain::new());
-    let answered = Rc::new(Cell::new(0));
-    for _ in 0..50 {
-        let (world, answered) = (Rc::clone(&world), Rc::clone(&answered));
-        callers.spawn(async move {
-            let answer = world.send(streaming(Method::POST)).await.unwrap();
-            assert_eq!(text(answer).await, "POST http://caller/a?b hello 1");
-            answered.set(answered.get() + 1);
-        });
-    }
-    callers.finish(LIMIT).await;
-    assert_eq!(answered.get(), 50);
+    let world = World::new(Scheme::H2c, |stream, _| serve_at_most(2, stream, describe)).await;
+    let answers = at_once(&Rc::new(world), 50, || streaming(Method::POST)).await;
+    assert_eq!(answers, ["POST http://caller/a?b hello 1"; 50]);
 }
 
 /// As streams that stay open are, they would wait for each other.
@@ -159,34 +163,23 @@ async fn what_one_connection_does_not_take_goes_on_others() {
         let all = Arc::new(Barrier::new(REQUESTS));
         let world = World::new(Scheme::H2c, move |stream, _| {
             let all = Arc::clone(&all);
-            async move {
-                let wait = move |request: Request<Incoming>| {
-                    let all = Arc::clone(&all);
-                    async move {
-                        if request.method() == Method::POST {
-                            all.wait().await;
-                        }
-                        describe(request).await
+            serve_at_most(limit, stream, move |request| {
+                let all = Arc::clone(&all);
+                async move {
+                    if request.method() == Method::POST {
+                        all.wait().await;
                     }
-                };
-                let mut server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-                server.max_concurrent_streams(limit);
-                let _ = server.serve_connection(TokioIo::new(stream), service_fn(wait)).await;
-            }
+                    describe(request).await
+                }
+            })
         })
         .await;
         if is_known {
             world.get().await.unwrap();
         }
-        let (world, mut callers) = (Rc::new(world), JoinSet::new());
-        for _ in 0..REQUESTS {
-            let world = Rc::clone(&world);
-            callers.spawn_local(async move {
-                let answer = world.send(streaming(Method::POST)).await.unwrap();
-                assert_eq!(text(answer).await, "POST http://caller/a?b hello 1");
-            });
-        }
-        callers.join_all().await;
+        let world = Rc::new(world);
+        let answers = at_once(&world, REQUESTS, || streaming(Method::POST)).await;
+        assert_eq!(answers, ["POST http://caller/a?b hello 1"; REQUESTS]);
         assert_eq!(world.accepted.get(), REQUESTS / limit as usize, "{limit} {is_known}");
     }
 }
@@ -196,21 +189,23 @@ async fn what_one_connection_does_not_take_goes_on_others() {
 async fn callers_that_give_up_leave_the_connection_to_the_others() {
     let world = World::new(Scheme::H2c, |mut target, _| async move {
         target.set_nodelay(true).unwrap();
-        target.read_exact(&mut [0; 24]).await.unwrap();
-        target.write_all(&frame(4, 0, 0, &[])).await.unwrap();
+        begin(&mut target).await;
         loop {
-            match read_frame(&mut target).await {
-                // HEADERS are answered with a head, and RST_STREAM with some of the body.
-                (1, _, stream, _) => target.write_all(&frame(1, 4, stream, &[0x88])).await.unwrap(),
-                (3, _, stream, _) => target.write_all(&frame(0, 0, stream, b"late")).await.unwrap(),
-                _ => {}
-            }
+            // HEADERS are answered with a head, and RST_STREAM with some of that body and of the first.
+            let reply = match read_frame(&mut target).await {
+                (1, _, stream, _) => frame(1, 4, stream, &[0x88]),
+                (3, _, stream, _) => [frame(0, 0, stream, b"late"), frame(0, 0, 1, b"on")].concat(),
+                _ => continue,
+            };
+            target.write_all(&reply).await.unwrap();
         }
     })
     .await;
+    let mut quiet = world.send(request(Method::GET)).await.unwrap().into_body();
     // Twice what h2 bears by itself.
     for _ in 0..2 * 1024 {
         drop(world.send(request(Method::GET)).await.unwrap());
+        within(quiet.frame()).await.unwrap().unwrap();
     }
     assert_eq!(world.accepted.get(), 1);
 }
