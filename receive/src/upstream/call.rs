@@ -46,9 +46,9 @@ impl Call<'_> {
         mut body: RequestBody,
     ) -> Result<UpstreamAnswer, ProxyError> {
         let is_upgrade = head.fields.contains(Name::Upgrade);
-        let is_repeatable = head.method.is_idempotent() && body.is_end_stream();
-        let mut open = self.reuse(is_upgrade, is_repeatable);
-        let mut losses = 0;
+        let surely = !(head.method.is_idempotent() && body.is_end_stream());
+        let mut open = self.reuse(is_upgrade, surely);
+        let mut was_lost = false;
         for left in (0..TRIES).rev() {
             let connection = match open.take() {
                 Some(connection) => connection,
@@ -58,9 +58,9 @@ impl Call<'_> {
             body = match self.exchange(connection, head, body).await {
                 Ok(answer) => return Ok(answer),
                 Err(Failed::Final(error)) => return Err(error),
-                Err(Failed::Lost(_)) if losses == 1 => break,
+                Err(Failed::Lost(_)) if was_lost => break,
                 Err(Failed::Lost(body)) => {
-                    losses += 1;
+                    was_lost = true;
                     body
                 }
                 Err(Failed::NotBegun(body)) => body,
@@ -69,9 +69,9 @@ impl Call<'_> {
         Err(failure::LOST)
     }
 
-    /// A connection that is open already.
-    fn reuse(&self, is_upgrade: bool, is_repeatable: bool) -> Option<Connection> {
-        if let Some(client) = self.pool.take_idle(!is_repeatable) {
+    /// A connection that is open already; `surely` as in [`Pool::take_idle`].
+    fn reuse(&self, is_upgrade: bool, surely: bool) -> Option<Connection> {
+        if let Some(client) = self.pool.take_idle(surely) {
             return Some(Connection::Http1(client));
         }
         // TLS chose HTTP/2 for the shared ones, which cannot carry an upgrade.
